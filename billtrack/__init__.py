@@ -1,0 +1,3 @@
+"""billtrack: a self-hosted usage tracker and billing system."""
+
+__version__ = "0.1.0"

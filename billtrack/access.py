@@ -1,0 +1,169 @@
+"""Who asks, and may they? One answer for the API and the pages.
+
+Every route is decorated with `require(permission)` or `public`; a test refuses routes that
+are neither. Integrations send a Bearer credential, browsers their session cookie; the API
+takes no cookie, so it needs no protection against forged forms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+from flask import g, request, session
+
+from billtrack import audit
+from billtrack.accounts import api_keys, sessions
+from billtrack.accounts.permissions import Permission, Reach, Role, granted
+from billtrack.core.errors import ForbiddenError, UnauthenticatedError
+from billtrack.db import transaction
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+SESSION_COOKIE_KEY = "sid"
+PERMISSION_ATTRIBUTE = "billtrack_permission"
+PUBLIC = "public"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """The account that asks, and by which credential."""
+
+    user_id: int
+    role: Role
+    name: str
+    email: str
+    scopes: frozenset[str] | None = None
+    api_key_id: int | None = None
+    session_id: int | None = None
+
+    def reach(self, permission: Permission) -> Reach:
+        """Return how far the permission goes; raises ForbiddenError when it is lacking."""
+        breadth = granted(self.role, permission)
+        if breadth is None:
+            raise ForbiddenError(f"The role {self.role} has no permission {permission}.")
+        if self.scopes is not None and permission not in self.scopes:
+            raise ForbiddenError(f"This API key has no scope {permission}.")
+        return Reach(breadth, self.user_id)
+
+    def may(self, permission: Permission) -> bool:
+        """Tell whether to offer what needs the permission."""
+        has_scope = self.scopes is None or permission in self.scopes
+        return has_scope and granted(self.role, permission) is not None
+
+
+def require(
+    permission: Permission, *, either: bool = False
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Let the view run only for an account that has the permission.
+
+    `either` opens a GET route to a signed-in browser and to a Bearer credential alike. Raises
+    UnauthenticatedError (401) or ForbiddenError (403) before anything is parsed.
+    """
+
+    def decorate(view: Callable[P, R]) -> Callable[P, R]:
+        @wraps(view)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+            g.principal = _identify(either=either)
+            g.principal.reach(permission)
+            return view(*args, **kwargs)
+
+        setattr(guarded, PERMISSION_ATTRIBUTE, permission)
+        return guarded
+
+    return decorate
+
+
+def public(view: Callable[P, R]) -> Callable[P, R]:
+    """Mark a view that answers without credentials."""
+    setattr(view, PERMISSION_ATTRIBUTE, PUBLIC)
+    return view
+
+
+def principal() -> Principal:
+    """Return who asks; only inside a view that requires a permission."""
+    found: Principal = g.principal
+    return found
+
+
+def find_principal() -> Principal | None:
+    """Return who is signed in with the browser, if anybody is."""
+    found: Principal | None = g.get("principal")
+    return found or _by_session(datetime.now(UTC))
+
+
+def reach(permission: Permission) -> Reach:
+    """Return how far the permission goes for who asks; raises ForbiddenError."""
+    return principal().reach(permission)
+
+
+def actor() -> audit.Actor:
+    """Return who asks, as audit entries and jobs keep it."""
+    who: Principal | None = g.get("principal")
+    return audit.Actor(
+        user_id=who.user_id if who else None,
+        api_key_id=who.api_key_id if who else None,
+        address=request.remote_addr,
+        request_id=g.get("request_id"),
+    )
+
+
+def _identify(*, either: bool) -> Principal:
+    now = datetime.now(UTC)
+    by_bearer = "Authorization" in request.headers if either else is_api_path()
+    if by_bearer:
+        return _by_bearer(now)
+    found = _by_session(now)
+    if found is None:
+        raise UnauthenticatedError("Sign in first.")
+    return found
+
+
+def is_api_path() -> bool:
+    """Tell whether the route belongs to the API."""
+    return request.path.startswith("/api/")
+
+
+def _by_bearer(now: datetime) -> Principal:
+    scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not secret:
+        raise UnauthenticatedError("Send an API key: Authorization: Bearer bt_live_…")
+    live = api_keys.find_live_key(secret.strip(), now=now)
+    if live is None:
+        raise UnauthenticatedError("This API key is unknown, expired or revoked.")
+    key, user = live
+    found = Principal(
+        user_id=user.id,
+        role=Role(user.role),
+        name=user.name,
+        email=user.email,
+        scopes=frozenset(key.scopes),
+        api_key_id=key.id,
+    )
+    if key.used_at is None or now - key.used_at > api_keys.SEEN_INTERVAL:
+        with transaction():
+            api_keys.mark_used(key.id, now=now)
+    return found
+
+
+def _by_session(now: datetime) -> Principal | None:
+    token = session.get(SESSION_COOKIE_KEY)
+    live = sessions.find_session(token, now=now) if isinstance(token, str) else None
+    if live is None:
+        return None
+    row, user = live
+    found = Principal(
+        user_id=user.id,
+        role=Role(user.role),
+        name=user.name,
+        email=user.email,
+        session_id=row.id,
+    )
+    if now - row.seen_at > sessions.SEEN_INTERVAL:
+        with transaction():
+            sessions.mark_seen(row.id, now=now)
+    return found

@@ -1,0 +1,119 @@
+"""The commands about accounts and their API keys."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from billtrack import audit
+from billtrack.accounts.api_keys import create_api_key, revoke_api_key
+from billtrack.accounts.models import User
+from billtrack.accounts.permissions import Breadth, Reach, Role
+from billtrack.accounts.queries import find_user_by_email, list_api_keys
+from billtrack.app import create_app
+from billtrack.core.errors import InvalidError
+from billtrack.customers.operations import open_account
+from billtrack.db import transaction
+from billtrack.extensions import current_calendar
+from billtrack.terminal import Command, Commands, read_password
+
+EVERYTHING = Reach(Breadth.ALL, 0)
+SYSTEM = audit.Actor()
+AT_ONCE = 200
+
+
+@click.command("create-admin", cls=Command)
+@click.option("--email", required=True)
+@click.option("--name", default="Administrator", show_default=True)
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+def create_admin(email: str, name: str, password_stdin: bool) -> None:  # noqa: FBT001
+    """Create an administrator."""
+    password = read_password(from_stdin=password_stdin)
+    user = _create_user(email=email, name=name, role=Role.ADMIN, password=password)
+    click.echo(f"Created administrator {user['email']} (id {user['id']}).")
+
+
+@click.command("create-user", cls=Command)
+@click.option("--email", required=True)
+@click.option("--role", required=True, type=click.Choice([str(role) for role in Role]))
+@click.option("--name", help="Defaults to the e-mail address.")
+@click.option("--password-stdin", is_flag=True, help="Read a password from standard input.")
+@click.option("--json", "as_json", is_flag=True)
+def create_user(
+    email: str,
+    role: str,
+    name: str | None,
+    password_stdin: bool,  # noqa: FBT001
+    as_json: bool,  # noqa: FBT001
+) -> None:
+    """Create an account; without a password it cannot sign in, but can have API keys."""
+    password = read_password(from_stdin=True) if password_stdin else None
+    user = _create_user(email=email, name=name or email, role=Role(role), password=password)
+    click.echo(json.dumps(user) if as_json else f"Created {role} {email} (id {user['id']}).")
+
+
+@click.group("api-key", cls=Commands)
+def api_key() -> None:
+    """Make, list and revoke API keys."""
+
+
+@api_key.command("create")
+@click.option("--user", "email", required=True, help="E-mail address of the account.")
+@click.option("--name", default="command line", show_default=True)
+@click.option("--scopes", help="Separated by commas; all that the role grants if left out.")
+@click.option("--json", "as_json", is_flag=True)
+def create_key(email: str, name: str, scopes: str | None, as_json: bool) -> None:  # noqa: FBT001
+    """Make an API key; it is shown this once."""
+    with create_app().app_context(), transaction():
+        key, secret = create_api_key(
+            _existing_user(email),
+            actor=SYSTEM,
+            now=datetime.now(UTC),
+            name=name,
+            scopes=scopes.split(",") if scopes else None,
+        )
+        answer = {"id": key.id, "key": secret}
+    click.echo(json.dumps(answer) if as_json else answer["key"])
+
+
+@api_key.command("list")
+def list_keys() -> None:
+    """List API keys, without their secret text."""
+    with create_app().app_context():
+        for key in list_api_keys(reach=EVERYTHING, limit=10_000):
+            state = "revoked" if key.revoked_at else "live"
+            click.echo(f"{key.id}\tuser {key.user_id}\t{key.prefix}…\t{state}\t{key.name}")
+
+
+@api_key.command("revoke")
+@click.argument("key_id", type=click.IntRange(1, 10**18))
+def revoke_key(key_id: int) -> None:
+    """Make an API key useless at once."""
+    with create_app().app_context(), transaction():
+        revoke_api_key(key_id, actor=SYSTEM, reach=EVERYTHING, now=datetime.now(UTC))
+    click.echo(f"API key {key_id} is revoked.")
+
+
+def _create_user(*, email: str, name: str, role: Role, password: str | None) -> dict[str, Any]:
+    with create_app().app_context():
+        with transaction():
+            user = open_account(
+                actor=SYSTEM,
+                now=datetime.now(UTC),
+                calendar=current_calendar(),
+                email=email,
+                name=name,
+                role=role,
+                password=password,
+            )
+        return {"id": user.id, "email": user.email, "name": user.name, "role": user.role}
+
+
+def _existing_user(email: str) -> User:
+    user = find_user_by_email(email)
+    if user is None:
+        raise InvalidError(f"There is no account for {email}.")
+    return user

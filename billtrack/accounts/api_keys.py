@@ -1,0 +1,131 @@
+"""API keys: made once, shown once, stored as SHA-256, scoped, revocable."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import select, update
+
+from billtrack import audit
+from billtrack.accounts.models import ApiKey, User
+from billtrack.accounts.permissions import Reach, Role, grantable_scopes
+from billtrack.core.errors import InvalidError, NotFoundError
+from billtrack.extensions import db
+
+PREFIX = "bt_live_"
+SHOWN_CHARACTERS = 14
+SEEN_INTERVAL = timedelta(minutes=1)
+
+
+class ApiKeyNotFound(NotFoundError):
+    """There is no such key, or it is not theirs."""
+
+    code = "api_key_not_found"
+
+
+def create_api_key(
+    user: User,
+    *,
+    actor: audit.Actor,
+    now: datetime,
+    name: str,
+    scopes: Sequence[str] | None = None,
+    within: Collection[str] | None = None,
+    expires_at: datetime | None = None,
+) -> tuple[ApiKey, str]:
+    """Return the stored key and its secret text, which is never shown again.
+
+    Without scopes it gets all that the role may grant. A key that makes another passes its own
+    scopes as `within`, beyond which it cannot go. Raises InvalidError for a scope that cannot
+    be granted, a deactivated account or an expiry that is not in the future.
+    """
+    if not user.is_active:
+        raise InvalidError.at("user_id", "The account is deactivated.")
+    if expires_at is not None and expires_at <= now:
+        raise InvalidError.at("expires_at", "Choose an instant in the future.")
+    secret = PREFIX + secrets.token_urlsafe(32)
+    key = ApiKey(
+        user_id=user.id,
+        name=name,
+        prefix=secret[:SHOWN_CHARACTERS],
+        key_hash=_hash(secret),
+        scopes=_checked_scopes(Role(user.role), scopes, within),
+        created_at=now,
+        expires_at=expires_at,
+    )
+    db.session.add(key)
+    db.session.flush()
+    audit.record(
+        "api_key.created",
+        actor=actor,
+        now=now,
+        object_type="api_key",
+        object_id=key.id,
+        changes={"user_id": user.id, "scopes": " ".join(key.scopes)},
+    )
+    return key, secret
+
+
+def find_live_key(secret: str, *, now: datetime) -> tuple[ApiKey, User] | None:
+    """Return the key with its active account, or None when it is unknown, expired or revoked."""
+    if not secret.startswith(PREFIX):
+        return None
+    query = (
+        select(ApiKey, User)
+        .join(User, User.id == ApiKey.user_id)
+        .where(
+            ApiKey.key_hash == _hash(secret),
+            ApiKey.revoked_at.is_(None),
+            User.deactivated_at.is_(None),
+        )
+    )
+    row = db.session.execute(query).one_or_none()
+    if row is None or (row[0].expires_at is not None and row[0].expires_at <= now):
+        return None
+    return row[0], row[1]
+
+
+def get_api_key(key_id: int, *, reach: Reach) -> ApiKey:
+    """Return the key; raises ApiKeyNotFound when the reach does not cover it."""
+    key = db.session.get(ApiKey, key_id)
+    if key is None or not reach.covers(key.user_id):
+        raise ApiKeyNotFound(f"There is no API key {key_id} that you can see.")
+    return key
+
+
+def mark_used(key_id: int, *, now: datetime) -> None:
+    """Note that the key is in use."""
+    db.session.execute(update(ApiKey).where(ApiKey.id == key_id).values(used_at=now))
+
+
+def revoke_api_key(key_id: int, *, actor: audit.Actor, reach: Reach, now: datetime) -> ApiKey:
+    """Make the key useless at once; again changes nothing. Raises ApiKeyNotFound."""
+    key = get_api_key(key_id, reach=reach)
+    if key.revoked_at is None:
+        key.revoked_at = now
+        audit.record(
+            "api_key.revoked", actor=actor, now=now, object_type="api_key", object_id=key.id
+        )
+    return key
+
+
+def _checked_scopes(
+    role: Role, scopes: Sequence[str] | None, within: Collection[str] | None
+) -> list[str]:
+    allowed = {str(scope) for scope in grantable_scopes(role)}
+    if within is not None:
+        allowed &= set(within)
+    chosen = allowed if scopes is None else set(scopes)
+    if refused := sorted(chosen - allowed):
+        raise InvalidError.at("scopes", f"You cannot grant a {role} {', '.join(refused)}.")
+    if not chosen:
+        raise InvalidError.at("scopes", "Name at least one scope.")
+    return sorted(chosen)
+
+
+def _hash(secret: str) -> str:
+    # High-entropy random text needs no slow hash; a fast one keeps every request fast.
+    return hashlib.sha256(secret.encode()).hexdigest()

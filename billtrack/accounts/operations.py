@@ -1,0 +1,142 @@
+"""Change accounts. The caller owns the transaction."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from email_validator import EmailNotValidError, validate_email
+from sqlalchemy import select
+
+from billtrack import audit
+from billtrack.accounts.models import User
+from billtrack.accounts.passwords import hash_password
+from billtrack.accounts.permissions import MANAGED_ROLES, Breadth, Reach, Role
+from billtrack.accounts.queries import find_user_by_email, get_user
+from billtrack.core.errors import ConflictError, ForbiddenError, InvalidError
+from billtrack.extensions import db
+
+MAX_NAME_LENGTH = 200
+
+
+class EmailTaken(ConflictError):
+    """Another account has this address."""
+
+    code = "email_taken"
+
+
+class LastAdministrator(ConflictError):
+    """The only active administrator cannot be removed."""
+
+    code = "last_administrator"
+
+
+def create_user(
+    *,
+    actor: audit.Actor,
+    now: datetime,
+    email: str,
+    name: str,
+    role: Role,
+    password: str | None = None,
+) -> User:
+    """Create an account; without a password it cannot sign in, but can have API keys.
+
+    Raises InvalidError for a bad address, name or password and EmailTaken.
+    """
+    address = normalize_email(email)
+    if find_user_by_email(address) is not None:
+        raise EmailTaken(f"There is an account for {address} already.")
+    user = User(
+        email=address,
+        name=checked_name(name),
+        role=role,
+        password_hash=hash_password(password) if password is not None else None,
+        created_at=now,
+    )
+    db.session.add(user)
+    db.session.flush()
+    audit.record(
+        "user.created",
+        actor=actor,
+        now=now,
+        object_type="user",
+        object_id=user.id,
+        changes={"role": role},
+        personal={"email": address, "name": user.name},
+    )
+    return user
+
+
+def update_user(
+    user_id: int,
+    *,
+    actor: audit.Actor,
+    reach: Reach,
+    now: datetime,
+    name: str | None,
+    email: str | None,
+) -> User:
+    """Change name or address; None leaves it. Raises UserNotFound, InvalidError, EmailTaken."""
+    user = get_user(user_id, reach=reach)
+    personal: dict[str, str] = {}
+    if name is not None and name != user.name:
+        user.name = personal["name"] = checked_name(name)
+    if email is not None and (address := normalize_email(email)) != user.email:
+        if find_user_by_email(address) is not None:
+            raise EmailTaken(f"There is an account for {address} already.")
+        user.email = personal["email"] = address
+    if personal:
+        audit.record(
+            "user.updated",
+            actor=actor,
+            now=now,
+            object_type="user",
+            object_id=user.id,
+            personal=personal,
+        )
+    return user
+
+
+def deactivate_user(user_id: int, *, actor: audit.Actor, reach: Reach, now: datetime) -> User:
+    """Shut the account out; its usage and bills stay. Doing it again changes nothing.
+
+    Raises UserNotFound and LastAdministrator.
+    """
+    user = get_user(user_id, reach=reach)
+    if not user.is_active:
+        return user
+    if user.role == Role.ADMIN and not _other_administrators(user.id):
+        raise LastAdministrator("Create another administrator first: this is the only one.")
+    user.deactivated_at = now
+    audit.record("user.deactivated", actor=actor, now=now, object_type="user", object_id=user.id)
+    return user
+
+
+def require_manageable(role: Role, *, reach: Reach) -> None:
+    """Raise ForbiddenError unless the reach covers making accounts of this role."""
+    if reach.breadth is Breadth.MANAGED and role not in MANAGED_ROLES:
+        raise ForbiddenError("Managers create customers and providers only.")
+
+
+def normalize_email(email: str) -> str:
+    """Return the address in the form that is stored; raises InvalidError."""
+    try:
+        checked = validate_email(email.strip(), check_deliverability=False, test_environment=True)
+    except EmailNotValidError as error:
+        raise InvalidError.at("email", str(error)) from error
+    return checked.normalized.lower()
+
+
+def checked_name(name: str) -> str:
+    """Return the name without surrounding spaces; raises InvalidError when it is no name."""
+    name = name.strip()
+    if not 1 <= len(name) <= MAX_NAME_LENGTH or not name.isprintable():
+        raise InvalidError.at("name", f"Use 1 to {MAX_NAME_LENGTH} printable characters.")
+    return name
+
+
+def _other_administrators(user_id: int) -> bool:
+    query = select(User.id).where(
+        User.role == Role.ADMIN, User.deactivated_at.is_(None), User.id != user_id
+    )
+    return bool(db.session.scalars(query.with_for_update()).all())

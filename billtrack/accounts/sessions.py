@@ -1,0 +1,164 @@
+"""Browser sessions: rows of our own, so that they can be listed and revoked."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, and_, select, update
+
+from billtrack import audit
+from billtrack.accounts.models import User, UserSession
+from billtrack.accounts.passwords import hash_password, verify_password
+from billtrack.accounts.queries import find_user_by_email
+from billtrack.core.errors import InvalidError, NotFoundError, UnauthenticatedError
+from billtrack.db import row_count
+from billtrack.extensions import db
+
+LIFETIME = timedelta(days=14)
+IDLE_LIMIT = timedelta(hours=12)
+SEEN_INTERVAL = timedelta(minutes=1)
+
+
+class SignInRefused(UnauthenticatedError):
+    """E-mail and password do not belong together; says nothing about which is wrong."""
+
+    code = "sign_in_refused"
+
+
+class WrongPassword(InvalidError):
+    """What was typed is not the password of this account."""
+
+    code = "wrong_password"
+
+
+class SessionNotFound(NotFoundError):
+    """There is no such session of this account."""
+
+    code = "session_not_found"
+
+
+def sign_in(
+    *, email: str, password: str, now: datetime, address: str | None, user_agent: str | None
+) -> tuple[User, str]:
+    """Return the account and the new session's secret id; raises SignInRefused."""
+    user = find_user_by_email(email)
+    fits = verify_password(user.password_hash if user else None, password)
+    if user is None or not fits or not user.is_active:
+        raise SignInRefused("E-mail and password do not match an active account.")
+    token = secrets.token_urlsafe(32)
+    session = UserSession(
+        token_hash=_hash(token),
+        user_id=user.id,
+        created_at=now,
+        seen_at=now,
+        expires_at=now + LIFETIME,
+        address=address,
+        user_agent=(user_agent or "")[:200] or None,
+    )
+    db.session.add(session)
+    actor = audit.Actor(user_id=user.id, address=address)
+    audit.record("session.started", actor=actor, now=now, object_type="user", object_id=user.id)
+    return user, token
+
+
+def find_session(token: str, *, now: datetime) -> tuple[UserSession, User] | None:
+    """Return the live session and its active account, or None."""
+    query = (
+        select(UserSession, User)
+        .join(User, User.id == UserSession.user_id)
+        .where(
+            UserSession.token_hash == _hash(token),
+            _is_live(now),
+            User.deactivated_at.is_(None),
+        )
+    )
+    row = db.session.execute(query).one_or_none()
+    return (row[0], row[1]) if row else None
+
+
+def list_sessions(user_id: int, *, now: datetime) -> Sequence[UserSession]:
+    """Return the live sessions of the account, the one seen last first."""
+    query = select(UserSession).where(UserSession.user_id == user_id, _is_live(now))
+    return db.session.scalars(query.order_by(UserSession.seen_at.desc(), UserSession.id)).all()
+
+
+def mark_seen(session_id: int, *, now: datetime) -> None:
+    """Note that the session is in use."""
+    db.session.execute(update(UserSession).where(UserSession.id == session_id).values(seen_at=now))
+
+
+def revoke_session(session_id: int, *, actor: audit.Actor, now: datetime) -> None:
+    """End the session at once; doing it again changes nothing."""
+    ended = db.session.execute(
+        update(UserSession)
+        .where(UserSession.id == session_id, UserSession.revoked_at.is_(None))
+        .values(revoked_at=now)
+    )
+    if row_count(ended):
+        audit.record(
+            "session.ended", actor=actor, now=now, object_type="session", object_id=session_id
+        )
+
+
+def revoke_own_session(session_id: int, *, user_id: int, actor: audit.Actor, now: datetime) -> None:
+    """End a session of this account at once; again changes nothing. Raises SessionNotFound."""
+    session = db.session.get(UserSession, session_id)
+    if session is None or session.user_id != user_id:
+        raise SessionNotFound(f"There is no session {session_id} of yours.")
+    revoke_session(session_id, actor=actor, now=now)
+
+
+def revoke_other_sessions(
+    user_id: int, *, keep: int | None, actor: audit.Actor, now: datetime
+) -> int:
+    """End every live session of the account but `keep`; return how many that were."""
+    others = [session.id for session in list_sessions(user_id, now=now) if session.id != keep]
+    for session_id in others:
+        revoke_session(session_id, actor=actor, now=now)
+    return len(others)
+
+
+def change_password(
+    user_id: int,
+    *,
+    session_id: int | None,
+    current: str,
+    password: str,
+    actor: audit.Actor,
+    now: datetime,
+) -> str:
+    """Set another password and return a new secret id for this session.
+
+    Every other session ends, and the secret that this one had is worthless: whoever knew the
+    old password or held a cookie is out. Raises WrongPassword, and InvalidError for a new
+    password that is none.
+    """
+    # Two changes at once: the second waits here and then meets the password of the first.
+    user = db.session.get_one(User, user_id, with_for_update=True)
+    if not verify_password(user.password_hash, current):
+        raise WrongPassword.at("current_password", "This is not your present password.")
+    user.password_hash = hash_password(password)
+    audit.record(
+        "user.password_changed", actor=actor, now=now, object_type="user", object_id=user.id
+    )
+    revoke_other_sessions(user.id, keep=session_id, actor=actor, now=now)
+    token = secrets.token_urlsafe(32)
+    db.session.execute(
+        update(UserSession).where(UserSession.id == session_id).values(token_hash=_hash(token))
+    )
+    return token
+
+
+def _is_live(now: datetime) -> ColumnElement[bool]:
+    return and_(
+        UserSession.revoked_at.is_(None),
+        UserSession.expires_at > now,
+        UserSession.seen_at > now - IDLE_LIMIT,
+    )
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()

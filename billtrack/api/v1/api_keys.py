@@ -1,0 +1,146 @@
+"""/api-keys: credentials of integrations."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field
+
+from billtrack import access
+from billtrack.accounts import api_keys, queries
+from billtrack.accounts.commands import Answer
+from billtrack.accounts.models import ApiKey
+from billtrack.accounts.permissions import Breadth, Permission
+from billtrack.accounts.queries import UserNotFound
+from billtrack.api.v1.blueprint import api
+from billtrack.api.v1.idempotency import create_once
+from billtrack.api.v1.schemas import (
+    Body,
+    Cursor,
+    Id,
+    Instant,
+    Limit,
+    PlainText,
+    Query,
+    from_cursor,
+    page,
+)
+from billtrack.core.errors import InvalidError
+from billtrack.db import transaction
+
+
+class NewApiKey(Body):
+    """A key to make; for another account only by an administrator."""
+
+    name: Annotated[PlainText, Field(min_length=1, max_length=100)]
+    user_id: Id | None = None
+    scopes: list[Annotated[str, Field(max_length=64)]] | None = Field(None, max_length=64)
+    expires_at: Instant | None = None
+
+
+class ApiKeyOut(BaseModel):
+    """A key; its secret text is in `key` once, when it is made."""
+
+    id: int
+    user_id: int
+    name: str
+    prefix: str
+    scopes: list[str]
+    created_at: datetime
+    expires_at: datetime | None
+    used_at: datetime | None
+    revoked_at: datetime | None
+    key: str | None = None
+
+
+class ApiKeyList(BaseModel):
+    """Keys, by id."""
+
+    data: list[ApiKeyOut]
+    next_cursor: str | None
+
+
+class ApiKeyQuery(Query):
+    """Which keys to list."""
+
+    limit: Limit = 50
+    cursor: Cursor | None = None
+
+
+@api.get("/api-keys")
+@access.require(Permission.API_KEYS_READ)
+@api.input(ApiKeyQuery, location="query")
+@api.output(ApiKeyList)
+def list_api_keys(query_data: ApiKeyQuery) -> tuple[dict[str, Any], int, dict[str, str]]:
+    """List keys, never their secret text."""
+    keys = queries.list_api_keys(
+        reach=access.reach(Permission.API_KEYS_READ),
+        after_id=from_cursor(query_data.cursor) or 0,
+        limit=query_data.limit + 1,
+    )
+    return page([_key_json(key) for key in keys], limit=query_data.limit)
+
+
+@api.post("/api-keys")
+@access.require(Permission.API_KEYS_WRITE)
+@api.input(NewApiKey)
+@api.output(ApiKeyOut, 201)
+def create_api_key(json_data: NewApiKey) -> tuple[dict[str, Any], int, dict[str, str]]:
+    """Make a key. `key` is shown this once; a repeated request answers without it."""
+    now = datetime.now(UTC)
+    reach = access.reach(Permission.API_KEYS_WRITE)
+    user_id = json_data.user_id or reach.user_id
+
+    def create() -> Answer:
+        owner = queries.find_user(user_id)
+        if owner is None or (reach.breadth is not Breadth.ALL and user_id != reach.user_id):
+            raise InvalidError.at("user_id", UserNotFound(user_id).detail)
+        key, secret = api_keys.create_api_key(
+            owner,
+            actor=access.actor(),
+            now=now,
+            name=json_data.name,
+            scopes=json_data.scopes,
+            within=access.principal().scopes,
+            expires_at=json_data.expires_at,
+        )
+        return Answer(201, {**_key_json(key), "key": secret})
+
+    return create_once(
+        json_data.model_dump(mode="json"), now=now, create=create, remembered=_without_secret
+    )
+
+
+@api.post("/api-keys/<id:key_id>/revoke")
+@access.require(Permission.API_KEYS_WRITE)
+@api.output(ApiKeyOut)
+def revoke_api_key(key_id: int) -> dict[str, Any]:
+    """Make a key useless at once. Again changes nothing."""
+    with transaction():
+        key = api_keys.revoke_api_key(
+            key_id,
+            actor=access.actor(),
+            reach=access.reach(Permission.API_KEYS_WRITE),
+            now=datetime.now(UTC),
+        )
+    return _key_json(key)
+
+
+def _without_secret(answer: Answer) -> Answer:
+    return replace(answer, body={**answer.body, "key": None})
+
+
+def _key_json(key: ApiKey) -> dict[str, Any]:
+    return {
+        "id": key.id,
+        "user_id": key.user_id,
+        "name": key.name,
+        "prefix": key.prefix,
+        "scopes": key.scopes,
+        "created_at": key.created_at.isoformat(),
+        "expires_at": key.expires_at.isoformat() if key.expires_at else None,
+        "used_at": key.used_at.isoformat() if key.used_at else None,
+        "revoked_at": key.revoked_at.isoformat() if key.revoked_at else None,
+    }

@@ -1,0 +1,67 @@
+"""The blueprint that every resource adds its routes to, and how it reads requests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from apiflask import APIBlueprint
+from apiflask.schema_adapters import registry
+from apiflask.schema_adapters.pydantic import PydanticAdapter
+from flask import Request
+from pydantic import BaseModel, ValidationError
+from werkzeug.exceptions import UnsupportedMediaType
+
+from billtrack.core.errors import FieldError, InvalidError, UnparsableError
+
+MAX_ERRORS = 50
+
+
+class StrictAdapter(PydanticAdapter):
+    """Reads a request exactly as its schema says: no conversions, errors by field.
+
+    An absent body counts as `{}`: what is required is then named as missing.
+    """
+
+    def validate_input(self, request: Request, location: str, **_options: Any) -> BaseModel:
+        """Return the checked input; raises UnparsableError or InvalidError naming each field."""
+        if location == "query":
+            return self._checked(lambda: self.model_class.model_validate(_query(request)))
+        body = request.get_data(cache=True)
+        if body and not request.is_json:
+            raise UnsupportedMediaType("Send JSON with Content-Type: application/json.")
+        return self._checked(lambda: self.model_class.model_validate_json(body or b"{}"))
+
+    def _checked(self, parse: Any) -> BaseModel:
+        try:
+            model: BaseModel = parse()
+        except ValidationError as error:
+            details = error.errors(include_url=False, include_context=False, include_input=False)
+            if details[0]["type"] == "json_invalid":
+                raise UnparsableError(details[0]["msg"]) from error
+            raise InvalidError(
+                "The request has invalid fields.", errors=_fields(details)
+            ) from error
+        return model
+
+
+registry.register("pydantic", StrictAdapter)
+
+api = APIBlueprint("api", __name__, url_prefix="/api/v1")
+
+
+def _query(request: Request) -> dict[str, Any]:
+    repeated = [name for name, values in request.args.lists() if len(values) > 1]
+    if repeated:
+        errors = [FieldError(name, "Send this parameter once.") for name in repeated]
+        raise InvalidError("The request has invalid fields.", errors=errors)
+    return request.args.to_dict()
+
+
+def _fields(details: Any) -> list[FieldError]:
+    return [FieldError(_path(detail["loc"]), detail["msg"]) for detail in details[:MAX_ERRORS]]
+
+
+def _path(location: tuple[str | int, ...]) -> str:
+    # Between the names pydantic puts what it tried, such as list[int], and [key] for a name.
+    parts = (str(part) for part in location)
+    return ".".join(part for part in parts if not part.endswith("]")) or "body"

@@ -1,0 +1,47 @@
+"""`Idempotency-Key` of creating requests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from flask import request
+
+from billtrack import access
+from billtrack.accounts.commands import Answer, Command, run_once
+from billtrack.core.errors import InvalidError
+from billtrack.db import transaction
+
+HEADER = "Idempotency-Key"
+MAX_LENGTH = 255
+
+
+def read_key() -> str | None:
+    """Return the key of the header, if any; raises InvalidError for one that is no key."""
+    key = request.headers.get(HEADER)
+    if key is None:
+        return None
+    if not 1 <= len(key) <= MAX_LENGTH or not key.isprintable():
+        raise InvalidError.at(HEADER, f"Use 1 to {MAX_LENGTH} printable characters.")
+    return key
+
+
+def create_once(
+    asked: Any,
+    *,
+    now: datetime,
+    create: Callable[[], Answer],
+    remembered: Callable[[Answer], Answer] = lambda answer: answer,
+) -> tuple[dict[str, Any], int, dict[str, str]]:
+    """Run a creating request in its transaction, once for the same key within 24 hours."""
+    command = Command(
+        account_id=access.principal().user_id,
+        name=f"{request.method} {request.path.rstrip('/')}",
+        key=read_key(),
+        request=asked,
+    )
+    with transaction():
+        answer = run_once(command, now=now, action=create, remembered=remembered)
+    headers = {"Location": answer.location} if answer.location else {}
+    return answer.body, answer.status, headers

@@ -1,0 +1,92 @@
+"""create_app(): the one place where the parts meet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from apiflask import APIFlask
+from flask.json.provider import DefaultJSONProvider
+from pydantic_core import from_json
+
+from billtrack import __version__, http
+from billtrack.accounts.sessions import LIFETIME
+from billtrack.api.v1 import api, openapi
+from billtrack.api.v1.reference import docs
+from billtrack.config import Settings, load_settings
+from billtrack.dashboard import dashboard
+from billtrack.db import engine_options, prepare_engine
+from billtrack.documents.storage import open_storage
+from billtrack.extensions import csrf, db, make_huey, migrate
+from billtrack.health import health
+from billtrack.jobs import bell
+from billtrack.present.filters import register_filters
+
+MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
+THREADS = 20
+"""Connections a process may need at once: the threads of the web server and some to spare."""
+
+
+class StrictJson(DefaultJSONProvider):
+    """JSON without NaN, infinities or nesting that exhausts the stack."""
+
+    sort_keys = False
+
+    def loads(self, s: str | bytes, **_options: Any) -> Any:
+        """Parse JSON; raises ValueError for anything that is not."""
+        return from_json(s, allow_inf_nan=False)
+
+
+def create_app(settings: Settings | None = None) -> APIFlask:
+    """Return the web application, bound to its database and queue.
+
+    Takes the settings from the environment when none are given; raises ConfigError.
+    """
+    settings = settings or load_settings()
+    app = APIFlask(
+        "billtrack",
+        title="billtrack",
+        version=__version__,
+        json_errors=False,
+        docs_path=None,
+        spec_path=None,
+    )
+    app.json = StrictJson(app)
+    app.config.update(_flask_config(settings))
+    app.extensions["billtrack.settings"] = settings
+    app.extensions["billtrack.storage"] = open_storage(
+        settings.storage_url, folder=settings.data_dir / "reports"
+    )
+    db.init_app(app)
+    with app.app_context():
+        prepare_engine(db.engine)
+    migrate.init_app(app, db, directory=str(MIGRATIONS))
+    http.init_app(app, secure=settings.is_secure)  # first: every refusal has a request id
+    csrf.init_app(app)
+    bell.bind(app, make_huey(settings))
+    register_filters(app, timezone=settings.timezone)
+    openapi.init_app(app)
+    csrf.exempt(api)
+    csrf.exempt(health)
+    for blueprint in (api, health, docs, dashboard):
+        app.register_blueprint(blueprint)
+    return app
+
+
+def _flask_config(settings: Settings) -> dict[str, Any]:
+    secret = settings.secret_key
+    if secret is None:
+        raise RuntimeError("load_settings() provides the secret key")
+    url = settings.sqlalchemy_url
+    return {
+        "SECRET_KEY": secret.get_secret_value(),
+        "SQLALCHEMY_DATABASE_URI": url,
+        "SQLALCHEMY_ENGINE_OPTIONS": engine_options(url, threads=THREADS),
+        "SESSION_COOKIE_NAME": "billtrack_session",
+        "SESSION_COOKIE_HTTPONLY": True,
+        "SESSION_COOKIE_SAMESITE": "Lax",
+        "SESSION_COOKIE_SECURE": settings.is_secure,
+        "PERMANENT_SESSION_LIFETIME": LIFETIME,
+        "WTF_CSRF_TIME_LIMIT": None,
+        "WTF_CSRF_SSL_STRICT": settings.is_secure,
+    }

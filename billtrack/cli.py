@@ -1,0 +1,193 @@
+"""The `billtrack` command. Exit codes: 0 done, 1 said no, 2 used wrongly."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import urllib.error
+import urllib.request
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from billtrack import __version__
+from billtrack.account_commands import api_key, create_admin, create_user
+from billtrack.api.v1.openapi import document
+from billtrack.app import create_app
+from billtrack.config import Settings, load_settings
+from billtrack.core.errors import InvalidError
+from billtrack.diagnosis import diagnose
+from billtrack.logs import configure_logs
+from billtrack.provisioning.demo import demo_accounts, load_demo
+from billtrack.provisioning.demo_reset import remove_demo
+from billtrack.provisioning.initialise import initialise, setup_link
+from billtrack.supervisor import find_port_problem, loopback_of, supervise, web_command
+from billtrack.terminal import Commands, confirm
+from billtrack.worker import run_worker
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="billtrack")
+@click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")
+def billtrack() -> None:
+    """Self-hosted usage tracker and billing system."""
+
+
+for command in (create_admin, create_user, api_key):
+    billtrack.add_command(command)
+
+
+@billtrack.command()
+def up() -> None:
+    """Set up the database, then run web server and worker together."""
+    settings = load_settings()
+    _require_free_port(settings)
+    configure_logs()
+    _initialise(settings)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    code = supervise(
+        host=settings.host,
+        port=settings.port,
+        environment=dict(os.environ),
+        commands={
+            "web": web_command(settings),
+            "worker": [sys.executable, "-P", "-m", "billtrack.cli", "worker"],
+        },
+        on_ready=lambda: _welcome(settings),
+    )
+    sys.exit(code)
+
+
+@billtrack.command()
+def serve() -> None:
+    """Run the web server alone."""
+    settings = load_settings()
+    _require_free_port(settings)
+    command = web_command(settings)
+    os.execv(command[0], command)  # noqa: S606 (our own command, no shell)
+
+
+@billtrack.command()
+def worker() -> None:
+    """Run the worker alone."""
+    configure_logs()
+    run_worker(load_settings())
+
+
+@billtrack.command()
+def init() -> None:
+    """Create or upgrade the database; safe at every start."""
+    configure_logs()
+    _initialise(load_settings())
+    click.echo("The database is up to date.")
+
+
+@billtrack.command()
+@click.option("--reset", is_flag=True, help="Remove the demo first, and what was done in it.")
+@click.option("--yes", is_flag=True, help="Do not ask before a reset.")
+def demo(reset: bool, yes: bool) -> None:  # noqa: FBT001
+    """Load the demo data and show its accounts."""
+    configure_logs()
+    settings = load_settings()
+    if reset and not yes:
+        confirm("This removes the demo and all that was done in it. Go on?")
+    app = create_app(settings)
+    with app.app_context():
+        now = datetime.now(UTC)
+        initialise(settings, now=now)
+        if reset:
+            remove_demo(settings, app.extensions["billtrack.storage"], now=now)
+        load_demo(settings, now=now)
+    _show_demo_accounts(settings)
+
+
+@billtrack.command()
+def doctor() -> None:
+    """Check everything that billtrack needs and say what to do."""
+    settings = load_settings()
+    findings = diagnose(create_app(settings), settings)
+    for finding in findings:
+        click.echo(f"{'ok  ' if finding.is_fine else 'FAIL'}  {finding.text}")
+    sys.exit(0 if all(finding.is_fine for finding in findings) else 1)
+
+
+@billtrack.command()
+def healthcheck() -> None:
+    """Ask the running web server how it is."""
+    settings = load_settings()
+    host = loopback_of(settings.host)
+    host = f"[{host}]" if ":" in host else host
+    address = f"http://{host}:{settings.port}/api/v1/health"
+    # The server is on this machine: a proxy that the environment names is not on the way.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(address, timeout=5) as answer:
+            click.echo(answer.read().decode())
+    except urllib.error.HTTPError as error:
+        raise InvalidError(f"Not well: {error.read().decode()}") from error
+    except OSError as error:
+        raise InvalidError(f"{address} does not answer: {error}") from error
+
+
+@billtrack.command()
+@click.option("--output", type=click.Path(path_type=Path), help="Write to this file.")
+def openapi(output: Path | None) -> None:
+    """Print the OpenAPI document."""
+    app = create_app()
+    with app.app_context(), app.test_request_context():
+        text = json.dumps(document(), indent=2, ensure_ascii=False)
+    if output is None:
+        click.echo(text)
+    else:
+        output.write_text(text + "\n", encoding="utf-8")
+
+
+@billtrack.command()
+def config() -> None:
+    """Print the settings in force; secrets are not shown."""
+    for name, value in load_settings().model_dump(mode="json").items():
+        click.echo(f"{name} = {value}")
+
+
+def main() -> None:
+    """Run the command that the arguments name."""
+    billtrack.main(prog_name="billtrack")
+
+
+def _require_free_port(settings: Settings) -> None:
+    problem = find_port_problem(settings.host, settings.port)
+    if problem is not None:
+        raise InvalidError(problem)
+
+
+def _initialise(settings: Settings) -> None:
+    app = create_app(settings)
+    with app.app_context():
+        now = datetime.now(UTC)
+        initialise(settings, now=now)
+        if settings.demo:
+            load_demo(settings, now=now)
+
+
+def _welcome(settings: Settings) -> None:
+    click.echo(f"\nbilltrack is ready: {settings.public_url}")
+    with create_app(settings).app_context():
+        link = setup_link(settings)
+    if link is not None:
+        click.echo(f"Create the first administrator (this link works once): {link}")
+    if settings.demo:
+        _show_demo_accounts(settings)
+    click.echo("Press Ctrl-C to stop.\n")
+
+
+def _show_demo_accounts(settings: Settings) -> None:
+    click.echo("Demo accounts to sign in with:")
+    for account in demo_accounts(settings):
+        click.echo(f"  {account.role:<9} {account.email:<28} {account.password}")
+
+
+if __name__ == "__main__":
+    main()

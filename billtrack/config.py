@@ -1,0 +1,172 @@
+"""Typed settings from the environment; a bad value refuses to start.
+
+Every setting may also be given as NAME_FILE, the path of a file that holds
+the value, so that secrets need not stand in the environment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from billtrack.core.errors import BilltrackError
+from billtrack.core.money import minor_unit_places
+
+PLACEHOLDERS = frozenset({"change-me", "changeme", "secret", "dev", "password", "test", "todo"})
+MIN_SECRET_LENGTH = 32
+
+
+class ConfigError(BilltrackError):
+    """A setting is missing or wrong; the message names it and what to write."""
+
+    code = "config"
+
+
+def _env(name: str) -> AliasChoices:
+    """Accept a setting by its environment name only."""
+    return AliasChoices(name)
+
+
+class Settings(BaseSettings):
+    """All settings, checked. Names and defaults are listed in the README."""
+
+    model_config = SettingsConfigDict(
+        extra="ignore", frozen=True, populate_by_name=True, env_ignore_empty=True
+    )
+
+    host: str = Field("127.0.0.1", validation_alias=_env("BILLTRACK_HOST"))
+    port: int = Field(6009, ge=1, le=65535, validation_alias=_env("BILLTRACK_PORT"))
+    data_dir: Path = Field(Path("instance"), validation_alias=_env("BILLTRACK_DATA_DIR"))
+    database_url: SecretStr | None = Field(None, validation_alias=_env("DATABASE_URL"))
+    redis_url: SecretStr | None = Field(None, validation_alias=_env("REDIS_URL"))
+    storage_url: str | None = Field(None, validation_alias=_env("BILLTRACK_STORAGE_URL"))
+    secret_key: SecretStr | None = Field(None, validation_alias=_env("BILLTRACK_SECRET_KEY"))
+    public_url: str = Field("http://localhost:6009", validation_alias=_env("BILLTRACK_PUBLIC_URL"))
+    timezone: str = Field("UTC", validation_alias=_env("BILLTRACK_TIMEZONE"))
+    currency: str = Field("USD", validation_alias=_env("BILLTRACK_CURRENCY"))
+    demo: bool = Field(False, validation_alias=_env("BILLTRACK_DEMO"))
+    workers: int = Field(2, ge=1, le=64, validation_alias=_env("BILLTRACK_WORKERS"))
+    web_workers: int = Field(2, ge=1, le=64, validation_alias=_env("BILLTRACK_WEB_WORKERS"))
+    backfill_days: int = Field(
+        400, ge=1, le=36500, validation_alias=_env("BILLTRACK_BACKFILL_DAYS")
+    )
+    report_days: int = Field(30, ge=1, le=36500, validation_alias=_env("BILLTRACK_REPORT_DAYS"))
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_timezone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError("write an IANA name such as Europe/Berlin") from error
+        return value
+
+    @field_validator("storage_url")
+    @classmethod
+    def _object_store(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith("s3://"):
+            raise ValueError("write an address such as s3://bucket/prefix")
+        return value
+
+    @field_validator("currency")
+    @classmethod
+    def _known_currency(cls, value: str) -> str:
+        minor_unit_places(value)
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _absolute_url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError("write an absolute URL such as https://billing.example.com")
+        return value.rstrip("/")
+
+    @field_validator("secret_key")
+    @classmethod
+    def _real_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        text = value.get_secret_value()
+        if text.lower() in PLACEHOLDERS or len(text) < MIN_SECRET_LENGTH:
+            raise ValueError(f"write at least {MIN_SECRET_LENGTH} random characters")
+        return value
+
+    @property
+    def sqlalchemy_url(self) -> str:
+        """The database address with the driver that billtrack uses."""
+        if self.database_url is None:
+            return f"sqlite:///{self.data_dir.resolve() / 'billtrack.db'}"
+        url = self.database_url.get_secret_value()
+        for scheme in ("postgresql://", "postgres://"):
+            if url.startswith(scheme):
+                return "postgresql+psycopg://" + url.removeprefix(scheme)
+        return url
+
+    @property
+    def queue_file(self) -> Path:
+        """The embedded queue, in a file of its own beside the database."""
+        return self.data_dir.resolve() / "queue.db"
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether people reach billtrack by https, so that cookies must be secure."""
+        return self.public_url.startswith("https://")
+
+
+def load_settings() -> Settings:
+    """Return the settings of this process, with a secret key and a data folder.
+
+    Raises ConfigError naming the first setting that is wrong.
+    """
+    try:
+        settings = Settings(**_values_from_files())
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]) if first["loc"] else "settings"
+        raise ConfigError(f"{name}: {first['msg']}") from error
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if settings.secret_key is not None:
+        return settings
+    key = SecretStr(_secret_from_data_dir(settings.data_dir / "secret_key"))
+    return settings.model_copy(update={"secret_key": key})
+
+
+def _values_from_files() -> dict[str, Any]:
+    """Read NAME_FILE for every setting NAME that is not set itself."""
+    values: dict[str, Any] = {}
+    for field, info in Settings.model_fields.items():
+        alias = info.validation_alias
+        name = str(alias.choices[0]) if isinstance(alias, AliasChoices) else field
+        path = os.environ.get(f"{name}_FILE")
+        if not path or os.environ.get(name):
+            continue
+        try:
+            values[field] = Path(path).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise ConfigError(f"{name}_FILE: cannot read {path}: {error.strerror}") from error
+    return values
+
+
+def _secret_from_data_dir(path: Path) -> str:
+    """Read the generated secret, or make it once (0600)."""
+    if not path.exists():
+        unfinished = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(secrets.token_urlsafe(48))
+            file.flush()
+            os.fsync(file.fileno())
+        # Of two that start at once the first to link wins, and both read what it wrote.
+        with contextlib.suppress(FileExistsError):
+            path.hardlink_to(unfinished)
+        unfinished.unlink()
+    return path.read_text(encoding="ascii").strip()

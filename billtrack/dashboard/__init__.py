@@ -1,0 +1,21 @@
+"""The server-rendered pages: forms in, HTML out, one use-case call each.
+
+One file per screen area; `forms` says what may be typed. How figures are
+shown is the work of `present`. No SQL, no arithmetic and no rules here.
+"""
+
+from billtrack.dashboard import (  # noqa: F401 (importing a module adds its routes)
+    api_keys,
+    customer_list,
+    customers,
+    overview,
+    reports,
+    settings,
+    sign_in,
+    styleguide,
+    system_health,
+    usage,
+)
+from billtrack.dashboard.blueprint import dashboard
+
+__all__ = ["dashboard"]

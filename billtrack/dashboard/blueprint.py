@@ -1,0 +1,72 @@
+"""The blueprint that every screen area adds its pages to, and what all pages share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, g, request
+
+from billtrack import access
+from billtrack.accounts.permissions import Permission
+
+dashboard = Blueprint("dashboard", __name__)
+
+NAVIGATION = (
+    ("Overview", "dashboard.overview", Permission.PROFILE),
+    ("Customers", "dashboard.customers", Permission.USERS_WRITE),
+    ("Usage", "dashboard.usage", Permission.USAGE_READ),
+    ("Reports", "dashboard.reports", Permission.REPORTS_READ),
+    ("API reference", "docs.api", Permission.PROFILE),
+    ("Settings", "dashboard.settings", Permission.PROFILE),
+)
+SYSTEM = {"docs.api", "dashboard.settings"}
+
+# Pages that belong to an entry without being it.
+AREA_OF = {
+    "dashboard.record_usage": "dashboard.usage",
+    "dashboard.generate_report": "dashboard.reports",
+    "dashboard.report_job": "dashboard.reports",
+    "dashboard.profile": "dashboard.settings",
+    "dashboard.change_profile": "dashboard.settings",
+    "dashboard.change_password": "dashboard.settings",
+    "dashboard.sessions_page": "dashboard.settings",
+    "dashboard.api_keys": "dashboard.settings",
+    "dashboard.new_api_key": "dashboard.settings",
+    "dashboard.create_api_key": "dashboard.settings",
+    "dashboard.confirm_revoke_api_key": "dashboard.settings",
+    "dashboard.system_health": "dashboard.settings",
+}
+
+
+@dashboard.app_context_processor
+def _shared() -> dict[str, Any]:
+    who: access.Principal | None = g.get("principal")
+    if who is None:
+        return {"current_user": None, "nav": [], "request_id": g.get("request_id")}
+    return {
+        "current_user": {
+            "id": who.user_id,
+            "name": who.name,
+            "role_label": who.role.value.capitalize(),
+        },
+        "nav": [
+            {
+                "label": label,
+                "endpoint": endpoint,
+                "active": _is_active(endpoint, who),
+                "count": None,
+                "group": "System" if endpoint in SYSTEM else "",
+            }
+            for label, endpoint, permission in NAVIGATION
+            if who.may(permission)
+        ],
+        "request_id": g.get("request_id"),
+    }
+
+
+def _is_active(endpoint: str, who: access.Principal) -> bool:
+    found = request.endpoint or ""
+    if found == "dashboard.customer":
+        # A customer's own page is its overview.
+        found = "dashboard.customers" if who.may(Permission.USERS_WRITE) else "dashboard.overview"
+    return endpoint == AREA_OF.get(found, found)

@@ -1,0 +1,194 @@
+"""What may be typed in the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from typing import Any
+
+from flask_wtf import FlaskForm
+from wtforms import Field, HiddenField, PasswordField, SelectMultipleField, StringField
+from wtforms.fields import EmailField
+from wtforms.validators import (
+    DataRequired,
+    EqualTo,
+    InputRequired,
+    Length,
+    ValidationError,
+)
+from wtforms.widgets import CheckboxInput, ListWidget
+
+from billtrack.accounts.operations import MAX_NAME_LENGTH
+from billtrack.accounts.permissions import Permission
+from billtrack.dashboard.fields import ChoiceField
+from billtrack.dashboard.forms import (
+    MAX_EMAIL_LENGTH,
+    MAX_KEY_LENGTH,
+    MAX_PASSWORD_LENGTH,
+    MIN_PASSWORD_LENGTH,
+    TOO_LONG,
+)
+from billtrack.present.filters import day
+
+MAX_KEY_NAME_LENGTH = 100
+AGAIN = "Load the page again."
+EXPIRIES = (("30", "30 days"), ("90", "90 days"), ("365", "A year"), ("", "Never"))
+DEFAULT_EXPIRY = "365"
+
+SCOPES = {
+    Permission.USAGE_RECORD: "Record usage",
+    Permission.USAGE_REVERSE: "Reverse usage",
+    Permission.USAGE_READ: "Read usage",
+    Permission.METERS_READ: "Read meters",
+    Permission.STATEMENTS_READ: "Read statements",
+    Permission.REPORTS_CREATE: "Generate reports",
+    Permission.REPORTS_READ: "Read reports",
+    Permission.PLANS_READ: "Read plans",
+    Permission.SUBSCRIPTIONS_READ: "Read subscriptions",
+    Permission.USERS_READ: "Read users",
+    Permission.USERS_WRITE: "Create and change users",
+    Permission.API_KEYS_READ: "List API keys",
+    Permission.API_KEYS_WRITE: "Create and revoke API keys",
+    Permission.JOBS_READ: "Follow jobs",
+    Permission.JOBS_RETRY: "Retry jobs",
+    Permission.QUOTE: "Ask for quotes",
+    Permission.PROFILE: "Read the own profile",
+    Permission.SETTINGS_READ: "Read settings",
+}
+"""What an API key may do, in words."""
+
+
+def scope_name(scope: str) -> str:
+    """Say in words what the scope allows."""
+    return next((name for known, name in SCOPES.items() if known == scope), scope)
+
+
+def _stripped(text: str | None) -> str | None:
+    return text.strip() if text else text
+
+
+def _printable(_form: FlaskForm, field: Field) -> None:
+    if field.data and not field.data.isprintable():
+        raise ValidationError("Use printable characters only.")
+
+
+class ProfileForm(FlaskForm):  # type: ignore[misc]
+    """How the account is called, and the address it signs in with."""
+
+    name = StringField(
+        "Name",
+        [
+            DataRequired("Write your name."),
+            Length(max=MAX_NAME_LENGTH, message=TOO_LONG),
+            _printable,
+        ],
+        filters=[_stripped],
+    )
+    email = EmailField(
+        "E-mail",
+        [
+            InputRequired("Write an e-mail address."),
+            Length(max=MAX_EMAIL_LENGTH, message=TOO_LONG),
+            _printable,
+        ],
+        filters=[_stripped],
+    )
+
+
+class PasswordForm(FlaskForm):  # type: ignore[misc]
+    """The present password, and another one twice."""
+
+    current_password = PasswordField(
+        "Present password",
+        [
+            InputRequired("Write your present password."),
+            Length(max=MAX_PASSWORD_LENGTH, message=TOO_LONG),
+        ],
+    )
+    password = PasswordField(
+        "New password",
+        [
+            InputRequired("Choose a password."),
+            Length(
+                min=MIN_PASSWORD_LENGTH,
+                max=MAX_PASSWORD_LENGTH,
+                message="Choose a password of %(min)d to %(max)d characters.",
+            ),
+        ],
+    )
+    password_again = PasswordField(
+        "New password again",
+        [
+            InputRequired("Write the password a second time."),
+            EqualTo("password", "The two passwords differ. Write them again."),
+        ],
+    )
+
+
+class ScopesField(SelectMultipleField):  # type: ignore[misc]
+    """Boxes to tick: what an API key may do."""
+
+    widget = ListWidget(prefix_label=False)
+    option_widget = CheckboxInput()
+
+    def pre_validate(self, form: FlaskForm) -> None:
+        """Refuse what was not offered, in our words."""
+        try:
+            super().pre_validate(form)
+        except ValidationError as error:
+            raise ValidationError("Choose among the boxes.") from error
+
+
+class ApiKeyForm(FlaskForm):  # type: ignore[misc]
+    """A key to make: for what, what it may do, and until when; `expires_at` tells the instant."""
+
+    name = StringField(
+        "Name",
+        [
+            DataRequired("Say what uses the key."),
+            Length(max=MAX_KEY_NAME_LENGTH, message=TOO_LONG),
+            _printable,
+        ],
+        filters=[_stripped],
+    )
+    scopes = ScopesField("What it may do", [InputRequired("Tick at least one.")])
+    expires = ChoiceField("Expires", default=DEFAULT_EXPIRY)
+    account = HiddenField()
+    idempotency_key = HiddenField(
+        validators=[InputRequired(AGAIN), Length(max=MAX_KEY_LENGTH, message=AGAIN), _printable]
+    )
+
+    def __init__(
+        self, *args: Any, scopes: Collection[Permission], now: datetime, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.now = now
+        self.scopes.choices = [(str(one), SCOPES[one]) for one in Permission if one in scopes]
+        self.expires.choices = [
+            (days, f"{words} · {day(self._after(days).date())}" if days else words)
+            for days, words in EXPIRIES
+        ]
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """The instant from which the key is worthless, or None; call it once valid."""
+        return self._after(self.expires.data) if self.expires.data else None
+
+    def _after(self, days: str) -> datetime:
+        return self.now + timedelta(days=int(days))
+
+
+class AccountForm(FlaskForm):  # type: ignore[misc]
+    """Whose key to make, by e-mail. It only reads, so it carries no token."""
+
+    class Meta(FlaskForm.Meta):  # type: ignore[misc]
+        """No CSRF token in addresses."""
+
+        csrf = False
+
+    account = EmailField(
+        "E-mail",
+        [Length(max=MAX_EMAIL_LENGTH, message=TOO_LONG), _printable],
+        filters=[_stripped],
+        id="choose-account",
+    )

@@ -1,0 +1,116 @@
+"""Sign in, sign out, and the one-time page that creates the first administrator."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from flask import flash, redirect, render_template, request, session, url_for
+from flask.typing import ResponseReturnValue
+
+from billtrack import access
+from billtrack.accounts import sessions
+from billtrack.accounts.permissions import Permission, Role
+from billtrack.accounts.queries import has_administrator
+from billtrack.core.errors import ConflictError, InvalidError, NotFoundError
+from billtrack.customers.operations import open_account
+from billtrack.dashboard.blueprint import dashboard
+from billtrack.dashboard.forms import SetUpForm, SignInForm, show_error
+from billtrack.db import transaction
+from billtrack.extensions import current_calendar
+from billtrack.installation.operations import require_setup_token, void_setup_token
+
+
+class SetUpDone(NotFoundError):
+    """There is an administrator already."""
+
+    code = "set_up_done"
+
+
+@dashboard.route("/sign-in", methods=["GET", "POST"])
+@access.public
+def sign_in() -> ResponseReturnValue:
+    """Ask for e-mail and password; afterwards go where the visitor wanted to."""
+    if access.find_principal() is not None:
+        return redirect(_target(), code=303)
+    form = SignInForm()
+    if not form.validate_on_submit():
+        status = 422 if form.is_submitted() else 200
+        return render_template("dashboard/sign_in/sign_in.html", form=form), status
+    try:
+        with transaction():
+            _, token = sessions.sign_in(
+                email=form.email.data,
+                password=form.password.data,
+                now=datetime.now(UTC),
+                address=request.remote_addr,
+                user_agent=request.user_agent.string,
+            )
+    except sessions.SignInRefused:
+        form.form_errors.append("The e-mail address or the password is wrong.")
+        return render_template("dashboard/sign_in/sign_in.html", form=form), 401
+    _start(token)
+    return redirect(_target(), code=303)
+
+
+@dashboard.post("/sign-out")
+@access.require(Permission.PROFILE)
+def sign_out() -> ResponseReturnValue:
+    """End this session."""
+    session_id = access.principal().session_id
+    if session_id is not None:
+        with transaction():
+            sessions.revoke_session(session_id, actor=access.actor(), now=datetime.now(UTC))
+    session.clear()
+    return redirect(url_for("dashboard.sign_in"), code=303)
+
+
+@dashboard.route("/set-up", methods=["GET", "POST"])
+@access.public
+def set_up() -> ResponseReturnValue:
+    """Create the first administrator; opens with the link that the log shows, once."""
+    if has_administrator():
+        raise SetUpDone("billtrack is set up. Sign in instead.")
+    token = request.args.get("token", "")
+    require_setup_token(token)
+    form = SetUpForm()
+    if not form.validate_on_submit():
+        status = 422 if form.is_submitted() else 200
+        return render_template("dashboard/sign_in/set_up.html", form=form), status
+    try:
+        _create_administrator(form, token)
+    except (InvalidError, ConflictError) as error:
+        show_error(form, error)
+        return render_template("dashboard/sign_in/set_up.html", form=form), 422
+    flash("The administrator is created. Sign in.", "ok")
+    return redirect(url_for("dashboard.sign_in"), code=303)
+
+
+def _create_administrator(form: SetUpForm, token: str) -> None:
+    with transaction():
+        # Again inside: of two visitors with the same link only one gets in.
+        require_setup_token(token)
+        open_account(
+            actor=access.actor(),
+            now=datetime.now(UTC),
+            calendar=current_calendar(),
+            email=form.email.data,
+            name=form.name.data,
+            role=Role.ADMIN,
+            password=form.password.data,
+        )
+        void_setup_token()
+
+
+def _start(token: str) -> None:
+    # A new cookie at every sign-in: one that was planted before is worth nothing.
+    session.clear()
+    session.permanent = True
+    session[access.SESSION_COOKIE_KEY] = token
+
+
+def _target() -> str:
+    """Return the page of this site that was asked for; never an address elsewhere."""
+    wanted = request.args.get("next", "")
+    # Browsers read a backslash as a slash, and leave out tabs and line ends.
+    is_local = wanted.startswith("/") and not wanted.startswith(("//", "/\\"))
+    return wanted if is_local and wanted.isprintable() else "/"

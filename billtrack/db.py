@@ -1,0 +1,223 @@
+"""The database: declarative base, exact column types and the one way to write.
+
+`transaction()` is the only place that commits. Outside it a session reads a
+snapshot and refuses writes, so that no page changes anything by accident.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any, cast
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Connection,
+    CursorResult,
+    DateTime,
+    Dialect,
+    Engine,
+    Integer,
+    Numeric,
+    Result,
+    String,
+    event,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, ORMExecuteState, Session
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from billtrack.core.money import format_exact
+from billtrack.extensions import db, metadata
+
+BigId = BigInteger().with_variant(Integer(), "sqlite")
+"""A 64-bit key; plain INTEGER on SQLite, where only that can number itself."""
+
+JsonObject = JSON().with_variant(JSONB(), "postgresql")
+
+_WRITE = "billtrack_write"
+_AFTER_COMMIT = "billtrack_after_commit"
+
+POSTGRESQL_READS = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+"""How connections begin there: one snapshot for all that a request reads, and no writes."""
+
+POSTGRESQL_WRITES = {"isolation_level": "READ COMMITTED", "postgresql_readonly": False}
+
+
+class Base(DeclarativeBase):
+    """The base of every model; `db.Model` is never used."""
+
+    metadata = metadata
+
+
+class UTCDateTime(TypeDecorator[datetime]):
+    """An aware instant in UTC; naive values are refused in both directions."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Store the instant as UTC; raises ValueError for a naive value."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a stored instant needs a time zone")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Return the instant as aware UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class ExactDecimal(TypeDecorator[Decimal]):
+    """An exact decimal with at most 12 places: NUMERIC, but text on SQLite, which rounds."""
+
+    impl = Numeric(38, 12)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Choose the storage that keeps every digit on this database."""
+        if dialect.name == "sqlite":
+            return dialect.type_descriptor(String(40))
+        return dialect.type_descriptor(Numeric(38, 12))
+
+    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Any:
+        """Store plain digits, never an exponent."""
+        if value is None or dialect.name != "sqlite":
+            return value
+        return f"{value:f}"
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
+        """Return the decimal as it was stored."""
+        return None if value is None else Decimal(value)
+
+
+def exact_decimal(amount: Fraction) -> Decimal:
+    """Return the amount as a decimal to store; raises ValueError when 12 places are too few."""
+    if (amount * 10**12).denominator != 1:
+        raise ValueError(f"{amount} has more than 12 decimal places")
+    return Decimal(format_exact(amount))
+
+
+@contextmanager
+def transaction() -> Iterator[Session]:
+    """Run the block as one write: all of it is stored, or nothing.
+
+    Ends the session's read snapshot first, so what is to be changed must be loaded again
+    inside. Transactions do not nest. Callbacks of `after_commit` run once it is stored.
+    """
+    session = db.session()
+    if _WRITE in session.info:
+        raise RuntimeError("transactions do not nest")
+    session.rollback()
+    # What the transaction before left loaded would be taken for what is stored now.
+    session.expire_all()
+    session.info[_WRITE] = True
+    callbacks: list[Callable[[], None]] = []
+    session.info[_AFTER_COMMIT] = callbacks
+    try:
+        session.connection(execution_options=_write_options(session))
+        yield session
+        session.commit()
+    except BaseException:
+        session.rollback()
+        raise
+    finally:
+        del session.info[_WRITE], session.info[_AFTER_COMMIT]
+    for callback in callbacks:
+        callback()
+
+
+def _write_options(session: Session) -> dict[str, Any]:
+    is_postgresql = session.get_bind().dialect.name == "postgresql"
+    return {_WRITE: True, **(POSTGRESQL_WRITES if is_postgresql else {})}
+
+
+def after_commit(callback: Callable[[], None]) -> None:
+    """Run the callback once the current transaction is stored; not at all if it is not."""
+    session = db.session()
+    if _AFTER_COMMIT not in session.info:
+        raise RuntimeError("after_commit() belongs inside transaction()")
+    session.info[_AFTER_COMMIT].append(callback)
+
+
+def row_count(result: Result[Any]) -> int:
+    """Return how many rows an UPDATE or DELETE hit."""
+    return cast("CursorResult[Any]", result).rowcount
+
+
+def end_read() -> None:
+    """Let go of the read snapshot and its connection, before long work without a database."""
+    db.session.rollback()
+
+
+def insert_ignore(
+    model: type[Base], rows: Sequence[dict[str, Any]], *, returning: InstrumentedAttribute[Any]
+) -> list[Any]:
+    """Insert the rows whose keys are new; return one column of those that were inserted.
+
+    On PostgreSQL a row that another transaction is just inserting is waited for.
+    """
+    dialect = db.session.get_bind().dialect.name
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    statement = insert(model).on_conflict_do_nothing().returning(returning)
+    return list(db.session.scalars(statement, rows))
+
+
+def engine_options(url: str, *, threads: int) -> dict[str, Any]:
+    """Return what the engine needs for this database; `threads` is how many share it."""
+    if url.startswith("sqlite"):
+        return {
+            "connect_args": {"isolation_level": None, "timeout": 15, "check_same_thread": False},
+            "pool_size": threads,
+        }
+    return {
+        "pool_size": threads,
+        "max_overflow": 4,
+        "pool_pre_ping": True,
+        "pool_timeout": 15,
+        "execution_options": POSTGRESQL_READS,
+    }
+
+
+def prepare_engine(engine: Engine) -> None:
+    """Make the driver begin transactions as `transaction()` promises (SQLite only)."""
+    if engine.dialect.name != "sqlite":
+        return
+    event.listen(engine, "connect", _set_pragmas)
+    event.listen(engine, "begin", _begin_on_sqlite)
+
+
+def _set_pragmas(connection: Any, _record: Any) -> None:
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_on_sqlite(connection: Connection) -> None:
+    # A deferred transaction that turns into a write fails at once when another writer
+    # was faster, whatever the busy timeout: writers must ask for the lock when they begin.
+    writes = connection.get_execution_options().get(_WRITE, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+@event.listens_for(Session, "before_flush")
+def _refuse_flush(session: Session, _context: Any, _instances: Any) -> None:
+    if _WRITE not in session.info:
+        raise RuntimeError("writes belong inside transaction()")
+
+
+@event.listens_for(Session, "do_orm_execute")
+def _refuse_statement(state: ORMExecuteState) -> None:
+    writes = state.is_insert or state.is_update or state.is_delete
+    if writes and _WRITE not in state.session.info:
+        raise RuntimeError("writes belong inside transaction()")

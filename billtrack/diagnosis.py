@@ -1,0 +1,105 @@
+"""What `billtrack doctor` looks at."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from flask import Flask
+from sqlalchemy.exc import SQLAlchemyError
+
+from billtrack.accounts.queries import has_administrator
+from billtrack.config import Settings
+from billtrack.core.errors import BilltrackError
+from billtrack.documents.pdf import require_libraries
+from billtrack.extensions import db
+from billtrack.installation.queries import require_timezone, worker_is_alive
+from billtrack.jobs.bell import queue_is_reachable
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at: how it is, or what to do."""
+
+    is_fine: bool
+    text: str
+
+
+def diagnose(app: Flask, settings: Settings) -> list[Finding]:
+    """Look at everything; a part that is down never hides the others."""
+    with app.app_context():
+        checks: list[tuple[str, Callable[[], str]]] = [
+            ("data folder", lambda: _check_folder(settings)),
+            ("database", lambda: _check_migrations(app)),
+            ("time zone", lambda: _check_timezone(settings)),
+            ("administrator", _check_administrator),
+            ("queue", _check_queue),
+            ("worker", _check_worker),
+            ("PDF libraries", _check_libraries),
+        ]
+        return [_look(name, check) for name, check in checks]
+
+
+def _look(name: str, check: Callable[[], str]) -> Finding:
+    try:
+        return Finding(True, f"{name}: {check()}")
+    except BilltrackError as error:
+        return Finding(False, f"{name}: {error.detail}")
+    except (SQLAlchemyError, OSError) as error:
+        return Finding(False, f"{name}: {str(error).splitlines()[0]}")
+    finally:
+        db.session.rollback()
+
+
+def _check_folder(settings: Settings) -> str:
+    folder = settings.data_dir.resolve()
+    if not os.access(folder, os.W_OK):
+        raise BilltrackError(f"{folder} is not writable")
+    return str(folder)
+
+
+def _check_migrations(app: Flask) -> str:
+    script = ScriptDirectory.from_config(_alembic_config(app))
+    with db.engine.connect() as connection:
+        current = MigrationContext.configure(connection).get_current_revision()
+    if current != script.get_current_head():
+        raise BilltrackError("not up to date: run billtrack init")
+    return f"{db.engine.dialect.name}, up to date"
+
+
+def _alembic_config(app: Flask) -> Config:
+    config: Config = app.extensions["migrate"].migrate.get_config()
+    return config
+
+
+def _check_timezone(settings: Settings) -> str:
+    require_timezone(settings.timezone)
+    return settings.timezone
+
+
+def _check_administrator() -> str:
+    if not has_administrator():
+        raise BilltrackError("none yet: run billtrack create-admin")
+    return "there is one"
+
+
+def _check_queue() -> str:
+    if not queue_is_reachable():
+        raise BilltrackError("does not answer; is REDIS_URL right?")
+    return "answers"
+
+
+def _check_worker() -> str:
+    if not worker_is_alive(now=datetime.now(UTC)):
+        raise BilltrackError("none seen within 45 seconds: run billtrack up or billtrack worker")
+    return "alive"
+
+
+def _check_libraries() -> str:
+    require_libraries()
+    return "load"

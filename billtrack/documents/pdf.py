@@ -1,0 +1,131 @@
+"""Render PDFs in processes of their own: WeasyPrint holds the interpreter lock for long."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import threading
+from collections.abc import Sequence
+from concurrent.futures import CancelledError
+from concurrent.futures import TimeoutError as RenderTimeout
+from concurrent.futures.process import BrokenProcessPool
+from ctypes.util import find_library
+
+from pebble import ProcessExpired, ProcessPool
+
+from billtrack.core.errors import BilltrackError, UnavailableError
+from billtrack.documents import rendering
+from billtrack.process import die_with_parent
+
+TIME_LIMIT = 120
+"""Seconds after which a rendering process is killed."""
+
+LIBRARIES = {
+    "pango-1.0": "libpango-1.0-0",
+    "pangoft2-1.0": "libpangoft2-1.0-0",
+    "harfbuzz-subset": "libharfbuzz-subset0",
+}
+"""Shared libraries that WeasyPrint loads, by the Debian package that has them."""
+
+
+class RenderingTooLong(BilltrackError):
+    """The document is larger than can be rendered in the time limit."""
+
+    code = "rendering_too_long"
+
+
+class RenderingUnavailable(BilltrackError):
+    """System packages that PDFs need are missing; the message names them."""
+
+    code = "rendering_unavailable"
+
+
+class RendererDied(UnavailableError):
+    """The rendering process ended without an answer."""
+
+    code = "renderer_died"
+
+
+def missing_packages() -> Sequence[str]:
+    """Return the Debian packages to install before PDFs can be made."""
+    return [package for library, package in LIBRARIES.items() if not _loads(library)]
+
+
+def require_libraries() -> None:
+    """Raise RenderingUnavailable, naming the command that helps, when libraries are missing."""
+    missing = missing_packages()
+    if missing:
+        raise RenderingUnavailable(
+            f"PDFs need system packages: apt-get install {' '.join(missing)}"
+        )
+
+
+class PdfRenderer:
+    """A pool of rendering processes; made lazily, so that forked servers never share one."""
+
+    def __init__(self, *, processes: int) -> None:
+        self._processes = processes
+        self._lock = threading.Lock()
+        self._pool: ProcessPool | None = None
+
+    def warm_up(self) -> None:
+        """Start the processes before the first document asks for them."""
+        require_libraries()
+        for _ in range(self._processes):
+            self._running().schedule(rendering.warm_up)
+
+    def render(self, html: str, *, identifier: str) -> bytes:
+        """Return the PDF of the page.
+
+        Raises RenderingUnavailable, RenderingTooLong after TIME_LIMIT seconds and
+        RendererDied.
+        """
+        require_libraries()
+        try:
+            future = self._running().schedule(
+                rendering.render_pdf, args=[html, identifier], timeout=TIME_LIMIT
+            )
+            document: bytes = future.result()
+        except RenderTimeout as error:
+            raise RenderingTooLong(
+                f"The document took more than {TIME_LIMIT} seconds. Choose a shorter period."
+            ) from error
+        except (ProcessExpired, BrokenProcessPool, CancelledError) as error:
+            raise RendererDied("The rendering process ended without an answer.") from error
+        return document
+
+    def close(self) -> None:
+        """Stop the processes at once."""
+        with self._lock:
+            self._discard()
+
+    def _discard(self) -> None:
+        if self._pool is not None:
+            self._pool.stop()
+            self._pool.join()
+            self._pool = None
+
+    def _running(self) -> ProcessPool:
+        with self._lock:
+            # A pool is broken for good when one of its processes is killed while it idles.
+            if self._pool is not None and not self._pool.active:
+                self._discard()
+            if self._pool is None:
+                self._pool = ProcessPool(
+                    max_workers=self._processes,
+                    max_tasks=500,
+                    initializer=die_with_parent,
+                    context=multiprocessing.get_context("spawn"),
+                )
+            return self._pool
+
+
+def _loads(library: str) -> bool:
+    name = find_library(library)
+    if name is None:
+        return False
+    try:
+        ctypes.CDLL(name)
+    except OSError:
+        return False
+    return True

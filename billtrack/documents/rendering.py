@@ -1,0 +1,51 @@
+"""What runs inside a rendering process: HTML in, PDF out, nothing fetched from elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+if TYPE_CHECKING:
+    from weasyprint.urls import URLFetcher
+
+STATIC = Path(__file__).resolve().parent.parent / "static"
+
+
+def warm_up() -> None:
+    """Load what rendering needs, so that the first document does not wait for it."""
+    import weasyprint  # noqa: F401, PLC0415 (only rendering processes pay for it)
+
+
+def render_pdf(html: str, identifier: str) -> bytes:
+    """Return the PDF of a complete HTML page; the same page gives the same bytes.
+
+    `identifier` becomes the file's id. Style sheets and fonts come from billtrack's own
+    static files; any other address is refused and left out.
+    """
+    import weasyprint  # noqa: PLC0415
+
+    page = weasyprint.HTML(
+        string=html, base_url=STATIC.as_uri() + "/", url_fetcher=_packaged_files()
+    )
+    document: bytes = page.write_pdf(pdf_identifier=identifier.encode(), pdf_tags=True)
+    return document
+
+
+def _packaged_files() -> URLFetcher:
+    from weasyprint.urls import URLFetcher  # noqa: PLC0415
+
+    class PackagedFiles(URLFetcher):  # type: ignore[misc]
+        """Opens billtrack's own static files and data written in the page, nothing else."""
+
+        def fetch(self, url: str, headers: dict[str, str] | None = None) -> Any:
+            """Return the file; raises ValueError, which leaves out what lies elsewhere."""
+            parts = urlsplit(url)
+            if parts.scheme == "data":
+                return super().fetch(url, headers)
+            path = Path(unquote(parts.path)).resolve()
+            if parts.scheme != "file" or not path.is_relative_to(STATIC):
+                raise ValueError(f"documents are made of packaged files, not {url}")
+            return super().fetch(url, headers)
+
+    return PackagedFiles()

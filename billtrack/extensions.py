@@ -1,0 +1,60 @@
+"""Unbound extensions; `billtrack.app.create_app` binds them, nobody else."""
+
+from __future__ import annotations
+
+from flask import current_app
+from flask_migrate import Migrate
+from flask_sqlalchemy import SQLAlchemy
+from flask_wtf.csrf import CSRFProtect
+from huey import Huey, RedisExpireHuey, SqliteHuey
+from huey.serializer import SignedSerializer
+from redis import ConnectionPool
+from sqlalchemy import MetaData
+
+from billtrack.config import Settings
+from billtrack.core.periods import BillingCalendar
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+db = SQLAlchemy(metadata=metadata, session_options={"expire_on_commit": False})
+migrate = Migrate()
+csrf = CSRFProtect()
+
+
+def make_huey(settings: Settings) -> Huey:
+    """Return the queue of this installation: Redis where it is set, else a file of its own.
+
+    Messages are signed: whoever can write to the queue but lacks the secret runs nothing.
+    """
+    secret = settings.secret_key
+    if secret is None:
+        raise RuntimeError("load_settings() provides the secret key")
+    serializer = SignedSerializer(secret=secret.get_secret_value(), salt="billtrack.queue")
+    if settings.redis_url is None:
+        return SqliteHuey(
+            "billtrack", filename=str(settings.queue_file), serializer=serializer, timeout=10
+        )
+    pool = ConnectionPool.from_url(
+        settings.redis_url.get_secret_value(), socket_connect_timeout=3, socket_timeout=10
+    )
+    return RedisExpireHuey(
+        "billtrack", connection_pool=pool, serializer=serializer, expire_time=3600
+    )
+
+
+def current_settings() -> Settings:
+    """Return the settings that the running app was made with."""
+    settings: Settings = current_app.extensions["billtrack.settings"]
+    return settings
+
+
+def current_calendar() -> BillingCalendar:
+    """Return the billing calendar of this installation."""
+    return BillingCalendar(current_settings().timezone)

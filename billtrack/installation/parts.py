@@ -1,0 +1,73 @@
+"""Read what this installation runs on: its database, the state of its tables, its workers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from flask import current_app
+from sqlalchemy import select, text
+
+from billtrack.extensions import db
+from billtrack.installation.models import WorkerHeartbeat
+from billtrack.installation.queries import SILENT_AFTER
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseState:
+    """Which database answers, how many bytes it takes, and the migrations it has and needs."""
+
+    product: str
+    version: str
+    size: int
+    revision: str | None
+    head: str | None
+
+    @property
+    def is_current(self) -> bool:
+        """Whether every migration has run."""
+        return self.revision == self.head
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerState:
+    """A worker process that was seen within a day; it is alive if within 45 seconds."""
+
+    worker_id: str
+    started_at: datetime
+    seen_at: datetime
+    is_alive: bool
+
+
+def get_database_state() -> DatabaseState:
+    """Return what the database says about itself."""
+    connection = db.session.connection()
+    major, minor, *rest = connection.dialect.server_version_info or (0, 0)
+    is_postgresql = connection.dialect.name == "postgresql"
+    size = "SELECT pg_database_size(current_database())"
+    if not is_postgresql:
+        size = "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"
+    return DatabaseState(
+        product="PostgreSQL" if is_postgresql else "SQLite",
+        version=".".join(str(part) for part in (major, minor, *rest)),
+        size=int(connection.scalar(text(size)) or 0),
+        revision=MigrationContext.configure(connection).get_current_revision(),
+        head=_newest_migration(),
+    )
+
+
+def list_workers(*, now: datetime) -> Sequence[WorkerState]:
+    """Return the worker processes that were seen within a day, the one seen last first."""
+    query = select(WorkerHeartbeat).order_by(WorkerHeartbeat.seen_at.desc())
+    return [
+        WorkerState(row.worker_id, row.started_at, row.seen_at, row.seen_at > now - SILENT_AFTER)
+        for row in db.session.scalars(query)
+    ]
+
+
+def _newest_migration() -> str | None:
+    config = current_app.extensions["migrate"].migrate.get_config()
+    return ScriptDirectory.from_config(config).get_current_head()

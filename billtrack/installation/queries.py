@@ -1,0 +1,43 @@
+"""Read what the database says about itself."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+
+from billtrack.core.errors import BilltrackError
+from billtrack.extensions import db
+from billtrack.installation.models import Installation, WorkerHeartbeat
+
+SILENT_AFTER = timedelta(seconds=45)
+
+
+class TimezoneMismatch(BilltrackError):
+    """The setting differs from the zone that this database bills in."""
+
+    code = "timezone_mismatch"
+
+
+def find_installation() -> Installation | None:
+    """Return the one row, or None before `billtrack init`."""
+    return db.session.get(Installation, 1)
+
+
+def require_timezone(timezone: str) -> None:
+    """Raise TimezoneMismatch when the setting is not what the database was made with.
+
+    Every rollup is cut by that zone; another would put usage into other days and months.
+    """
+    found = find_installation()
+    if found is not None and found.timezone != timezone:
+        raise TimezoneMismatch(
+            f"This database bills in {found.timezone}, but BILLTRACK_TIMEZONE says {timezone}. "
+            f"Set BILLTRACK_TIMEZONE={found.timezone}; the zone of a database never changes."
+        )
+
+
+def worker_is_alive(*, now: datetime) -> bool:
+    """Tell whether any worker process was seen within 45 seconds."""
+    query = select(WorkerHeartbeat.worker_id).where(WorkerHeartbeat.seen_at > now - SILENT_AFTER)
+    return db.session.scalar(query.limit(1)) is not None

@@ -1,0 +1,45 @@
+"""Read jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+
+from billtrack.core.errors import NotFoundError
+from billtrack.extensions import db
+from billtrack.jobs.models import Job
+
+
+class JobNotFound(NotFoundError):
+    """There is no such job, or it is not theirs."""
+
+    code = "job_not_found"
+
+    def __init__(self, job_id: int) -> None:
+        super().__init__(f"There is no job {job_id} that you can see.")
+
+
+def get_job(job_id: int, *, requested_by: int | None) -> Job:
+    """Return the job; `requested_by` limits it to one account. Raises JobNotFound."""
+    job = db.session.get(Job, job_id, populate_existing=True)
+    if job is None or (requested_by is not None and job.requested_by_id != requested_by):
+        raise JobNotFound(job_id)
+    return job
+
+
+def list_jobs(
+    *, requested_by: int | None, before_id: int | None = None, limit: int = 50
+) -> Sequence[Job]:
+    """Return up to `limit` jobs with an id below `before_id`, the newest first."""
+    query = select(Job).order_by(Job.id.desc()).limit(limit)
+    if requested_by is not None:
+        query = query.where(Job.requested_by_id == requested_by)
+    if before_id is not None:
+        query = query.where(Job.id < before_id)
+    return db.session.scalars(query).all()
+
+
+def list_children(parent_id: int) -> Sequence[Job]:
+    """Return the jobs that a parent waits for, the oldest first."""
+    return db.session.scalars(select(Job).where(Job.parent_id == parent_id).order_by(Job.id)).all()

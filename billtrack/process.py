@@ -1,0 +1,66 @@
+"""Tie the life of a process to the life of its parent, even through kill -9.
+
+The kernel is asked (Linux: PR_SET_PDEATHSIG) to kill a process as soon as the
+thread that started it ends. The request survives exec but not fork, so:
+
+- `billtrack up` starts its children through this file, run as a script, which
+  makes the request and then becomes the command. Nothing runs between fork and
+  exec in a parent that has threads, which is what `preexec_fn` would do.
+- Processes that multiprocessing starts (Granian's workers, the rendering pool)
+  call `die_with_parent()` first of all.
+
+Elsewhere than on Linux both do nothing. Standard library only.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+PR_SET_PDEATHSIG = 1
+
+
+def die_with(parent_pid: int) -> None:
+    """Ask the kernel to kill this process when its parent, `parent_pid`, ends.
+
+    Ends this process at once if that parent is gone already.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent_pid:
+            os._exit(1)
+
+
+def die_with_parent() -> None:
+    """Let a process started by multiprocessing end with its parent; leave others alone."""
+    parent = multiprocessing.parent_process()
+    if parent is not None and parent.pid is not None:
+        die_with(parent.pid)
+
+
+def tied_command(command: Sequence[str]) -> list[str]:
+    """Return `command` as a child of this process that ends with it.
+
+    Start it in a thread that lives as long as the child shall live.
+    """
+    return [sys.executable, "-I", "-S", __file__, str(os.getpid()), *command]
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Tie this process to the parent named first, then become the command that follows."""
+    parent_pid, *command = arguments
+    die_with(int(parent_pid))
+    # Python ignores SIGPIPE, and what is ignored stays so through exec.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    try:
+        os.execvp(command[0], command)  # noqa: S606  (argv comes from our own code, no shell)
+    except OSError as error:
+        sys.exit(f"cannot start {command[0]}: {error.strerror}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,151 @@
+"""Take the demo away again: what its accounts are and did among themselves, and nothing else.
+
+As soon as anything else touches a demo account, nothing is removed. Foreign keys are the last
+guard: a table that this file does not know makes the whole transaction fail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, delete, func, not_, or_, select
+
+from billtrack.accounts.models import ApiKey, User, UserSession
+from billtrack.audit.models import AuditEntry, AuditPersonalValue
+from billtrack.config import Settings
+from billtrack.core.errors import ConflictError
+from billtrack.core.periods import BillingCalendar, Month
+from billtrack.db import end_read, transaction
+from billtrack.documents.storage import Storage
+from billtrack.extensions import db
+from billtrack.installation.queries import find_installation
+from billtrack.jobs.models import Job
+from billtrack.plans.models import Subscription
+from billtrack.provisioning.demo import demo_emails
+from billtrack.reports.models import Report
+from billtrack.summaries.models import MonthSummary
+from billtrack.usage.models import UsageDaily, UsageKey, UsageRecord
+
+
+class DemoInUse(ConflictError):
+    """Something that is not of the demo was recorded for or by its accounts."""
+
+    code = "demo_in_use"
+
+
+def remove_demo(settings: Settings, storage: Storage, *, now: datetime) -> None:
+    """Remove the accounts of the demo with all that is theirs; the next load begins anew.
+
+    Owns its transaction. Raises DemoInUse, and removes nothing, when anything else was recorded
+    for or by these accounts.
+    """
+    newest = Month.of(BillingCalendar(settings.timezone).today(now))
+    _require_untouched(newest)
+    job_ids = db.session.scalars(_jobs()).all()
+    end_read()
+    # Files go first: killed in between, the rows still say which files are to go.
+    for job_id in job_ids:
+        storage.remove(str(job_id))
+    with transaction():
+        # Whoever records for a demo account meanwhile waits here, and then finds it gone.
+        db.session.execute(_users().with_for_update())
+        db.session.execute(select(Job.id).where(Job.id.in_(_jobs())).with_for_update())
+        _require_untouched(newest)
+        _delete_all(db.session.scalars(_jobs()).all())
+        found = find_installation()
+        if found is not None:
+            found.demo_loaded_at = None
+    # The accounts that come next may get the same ids.
+    db.session.expunge_all()
+
+
+def _require_untouched(newest: Month) -> None:
+    renamed = User.is_demo & User.email.not_in(demo_emails(newest))
+    if address := db.session.scalar(select(User.email).where(renamed).limit(1)):
+        raise DemoInUse(f"Nothing is removed: the demo account {address} was given that address.")
+    running = Job.id.in_(_jobs()) & (Job.status == "running") & Job.worker_id.is_not(None)
+    if db.session.scalar(select(Job.id).where(running).limit(1)) is not None:
+        raise DemoInUse("Nothing is removed: a report of the demo is being made; try again soon.")
+    for what, ids in _strangers().items():
+        if (number := db.session.scalar(ids.limit(1))) is not None:
+            raise DemoInUse(
+                f"Nothing is removed: {what} {number} joins a demo account with one that is not "
+                "of the demo."
+            )
+
+
+def _strangers() -> dict[str, Select[Any]]:
+    """Return what joins an account of the demo with anything else, to be named by its id."""
+    by, about = _is_by_demo(), _is_about_demo()
+    by_others = AuditEntry.actor_user_id.not_in(_users())
+    record, report = UsageRecord, Report
+    others_report = select(report.job_id).where(report.user_id.not_in(_users()))
+    demo_report = select(report.job_id).where(report.user_id.in_(_users()))
+    return {
+        "usage record": select(record.id).where(
+            or_(
+                and_(record.user_id.in_(_users()), record.recorded_by_id.not_in(_users())),
+                and_(record.recorded_by_id.in_(_users()), record.user_id.not_in(_users())),
+            )
+        ),
+        "job": select(Job.id).where(
+            or_(
+                and_(Job.requested_by_id.in_(_users()), Job.id.in_(others_report)),
+                and_(Job.requested_by_id.not_in(_users()), Job.id.in_(demo_report)),
+            )
+        ),
+        "audit entry": select(AuditEntry.id).where(
+            or_(and_(by, not_(about)), and_(by_others, about))
+        ),
+    }
+
+
+def _delete_all(job_ids: Sequence[int]) -> None:
+    records = select(UsageRecord.id).where(UsageRecord.user_id.in_(_users()))
+    entries = select(AuditEntry.id).where(or_(_is_by_demo(), _is_about_demo()))
+    for statement in (
+        delete(AuditPersonalValue).where(AuditPersonalValue.entry_id.in_(entries)),
+        delete(AuditEntry).where(or_(_is_by_demo(), _is_about_demo())),
+        delete(UsageKey).where(UsageKey.record_id.in_(records)),
+        delete(UsageRecord).where(UsageRecord.user_id.in_(_users())),
+        delete(UsageDaily).where(UsageDaily.user_id.in_(_users())),
+        delete(MonthSummary),  # counted over all customers, and counted again
+        delete(Report).where(Report.job_id.in_(job_ids)),
+        delete(Job).where(Job.id.in_(job_ids)),
+        delete(Subscription).where(Subscription.user_id.in_(_users())),
+        delete(UserSession).where(UserSession.user_id.in_(_users())),
+        delete(ApiKey).where(ApiKey.user_id.in_(_users())),
+        delete(User).where(User.is_demo),
+    ):
+        db.session.execute(statement, execution_options={"synchronize_session": False})
+
+
+def _users() -> Select[int]:
+    return select(User.id).where(User.is_demo)
+
+
+def _jobs() -> Select[int]:
+    about = select(Report.job_id).where(Report.user_id.in_(_users()))
+    return select(Job.id).where(or_(Job.requested_by_id.in_(_users()), Job.id.in_(about)))
+
+
+def _is_by_demo() -> ColumnElement[bool]:
+    return AuditEntry.actor_user_id.in_(_users())
+
+
+def _is_about_demo() -> ColumnElement[bool]:
+    objects: dict[str, Select[int]] = {
+        "user": _users(),
+        "subscription": select(Subscription.id).where(Subscription.user_id.in_(_users())),
+        "usage_record": select(UsageRecord.id).where(UsageRecord.user_id.in_(_users())),
+        "job": _jobs(),
+        "session": select(UserSession.id).where(UserSession.user_id.in_(_users())),
+        "api_key": select(ApiKey.id).where(ApiKey.user_id.in_(_users())),
+    }
+    # An entry about no object at all is about no object of the demo: never unknown.
+    object_id = func.coalesce(AuditEntry.object_id, 0)
+    return or_(
+        *(and_(AuditEntry.object_type == kind, object_id.in_(ids)) for kind, ids in objects.items())
+    )

@@ -1,0 +1,66 @@
+"""Migrate the database and put in what every installation has."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from flask_migrate import upgrade
+from sqlalchemy import func, select
+
+from billtrack import audit
+from billtrack.accounts.queries import has_administrator
+from billtrack.config import Settings
+from billtrack.core.periods import BillingCalendar, Month
+from billtrack.db import end_read, transaction
+from billtrack.extensions import db
+from billtrack.installation.operations import create_installation, issue_setup_token
+from billtrack.installation.queries import require_timezone
+from billtrack.plans.operations import create_standard_plan
+from billtrack.usage.meters import create_standard_meters
+
+SYSTEM = audit.Actor()
+LOCK = 6_009_000_002
+"""The advisory lock of PostgreSQL; migrations have one of their own."""
+
+
+def initialise(settings: Settings, *, now: datetime) -> None:
+    """Bring the database up to date; needs an app context. Again changes nothing.
+
+    One process at a time does it, on however many machines. Raises TimezoneMismatch for a
+    database that bills in another zone than the setting says.
+    """
+    with _alone(settings.data_dir / "init.lock"):
+        upgrade()
+        require_timezone(settings.timezone)
+        end_read()
+        month = Month.of(BillingCalendar(settings.timezone).today(now))
+        with transaction():
+            _wait_for_other_machines()
+            create_installation(timezone=settings.timezone, now=now)
+            create_standard_meters()
+            create_standard_plan(actor=SYSTEM, now=now, effective_from=month.first)
+
+
+def setup_link(settings: Settings) -> str | None:
+    """Return a new one-time link that creates the first administrator, if there is none."""
+    if has_administrator():
+        return None
+    with transaction():
+        token = issue_setup_token()
+    return f"{settings.public_url}/set-up?token={token}"
+
+
+def _wait_for_other_machines() -> None:
+    if db.engine.dialect.name == "postgresql":
+        db.session.execute(select(func.pg_advisory_xact_lock(LOCK)))
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    with path.open("w", encoding="ascii") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,109 @@
+"""Make the file of a usage report: figures, page or table, storage."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from functools import partial
+from typing import Any
+
+from sqlalchemy import update
+
+from billtrack.accounts.permissions import Breadth, Reach
+from billtrack.config import Settings
+from billtrack.core.money import format_minor
+from billtrack.db import end_read
+from billtrack.documents.pdf import PdfRenderer
+from billtrack.documents.storage import Storage, StoredFile
+from billtrack.documents.tables import to_csv, to_xlsx
+from billtrack.extensions import db
+from billtrack.jobs.runner import Run
+from billtrack.reports.catalog import UsageReport, read_usage_report
+from billtrack.reports.models import Report
+from billtrack.reports.page import report_page
+from billtrack.reports.queries import filename_of, get_report
+from billtrack.reports.sheets import flat_sheet, workbook_sheets
+from billtrack.statements.as_json import statement_json
+
+
+@dataclass(frozen=True, slots=True)
+class UsageReportBuilder:
+    """Builds usage reports with what a worker has: a renderer and a storage."""
+
+    renderer: PdfRenderer
+    storage: Storage
+    settings: Settings
+
+    def build(self, run: Run) -> Callable[[], None]:
+        """Make and keep the file; return what stores where it lies.
+
+        The file's path holds the attempt, so a worker that wakes late overwrites nothing.
+        """
+        view = get_report(run.job_id, reach=Reach(Breadth.ALL, 0))
+        if view.report is None or view.user is None:
+            raise RuntimeError(f"job {run.job_id} has no report")
+        report = read_usage_report(view.report, view.user, self.settings)
+        make = self._maker(view.report.format, report)
+        path = f"{run.job_id}/{run.attempt}/{filename_of(view.report)}"
+        end_read()
+        run.report_progress(30)
+        content = make()
+        run.report_progress(90)
+        for earlier in range(1, run.attempt):  # cut short, they may have left a file
+            self.storage.remove(f"{run.job_id}/{earlier}")
+        return partial(_store_file, run.job_id, self.storage.put(path, content))
+
+    def _maker(self, file_format: str, report: UsageReport) -> Callable[[], bytes]:
+        """Return what makes the file without the database."""
+        if file_format == "pdf":
+            identifier = f"billtrack-report-{report.number}"
+            return partial(self.renderer.render, report_page(report), identifier=identifier)
+        if file_format == "csv":
+            return partial(to_csv, flat_sheet(report))
+        if file_format == "xlsx":
+            title = f"Usage report, {report.customer_name}, {report.period}"
+            sheets = workbook_sheets(report)
+            return partial(to_xlsx, sheets, title=title, created_at=report.requested_at)
+        return partial(_to_json, report)
+
+
+def _to_json(report: UsageReport) -> bytes:
+    statement = statement_json(report.found, meters=report.meters, timezone=report.timezone)
+    data = {
+        "report": report.number,
+        "requested_at": report.requested_at,
+        "customer": {
+            "id": report.customer_id,
+            "name": report.customer_name,
+            "email": report.customer_email,
+            "plan": report.plan_name,
+        },
+        "statement": statement,
+        "days": [_day_json(report, day) for day in report.shown],
+    }
+    text = json.dumps(data, ensure_ascii=False, indent=1, default=_iso)
+    return f"{text}\n".encode()
+
+
+def _day_json(report: UsageReport, day: date) -> dict[str, Any]:
+    return {
+        "day": day,
+        "usage": {meter.code: report.quantity_on(meter, day) for meter in report.used_meters},
+        "amount": format_minor(report.cost_on(day), report.currency),
+    }
+
+
+def _iso(value: date) -> str:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return value.isoformat()
+
+
+def _store_file(job_id: int, file: StoredFile) -> None:
+    db.session.execute(
+        update(Report)
+        .where(Report.job_id == job_id)
+        .values(path=file.path, size=file.size, sha256=file.sha256)
+    )

@@ -1,0 +1,95 @@
+"""Compute statements, for one user or for many at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from billtrack.accounts.permissions import Reach
+from billtrack.accounts.queries import UserNotFound, find_user
+from billtrack.core.periods import BillingCalendar, DateRange, Month
+from billtrack.plans.queries import price_spans
+from billtrack.pricing.statement import Statement, daily_costs, price_statement
+from billtrack.usage.meters import list_meters
+from billtrack.usage.queries import daily_totals
+
+DailyCosts = dict[str, dict[date, int]]
+"""meter code → billing day → minor units"""
+
+
+@dataclass(frozen=True, slots=True)
+class UserStatement:
+    """A statement of one user, as of the instant it was computed.
+
+    `is_open` tells that the period has not ended: what it says can still change.
+    """
+
+    user_id: int
+    statement: Statement
+    currency: str
+    is_open: bool
+    generated_at: datetime
+    starts_at: datetime
+    ends_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The billing calendar, the currency where no plan names one, and the present instant."""
+
+    calendar: BillingCalendar
+    default_currency: str
+    now: datetime
+
+
+def get_statement(user_id: int, days: DateRange, *, reach: Reach, terms: Terms) -> UserStatement:
+    """Return what the inclusive billing days cost the user.
+
+    Raises UserNotFound outside the reach and MixedCurrencies.
+    """
+    if not reach.covers(user_id) or find_user(user_id) is None:
+        raise UserNotFound(user_id)
+    return list_statements([user_id], days, terms=terms)[user_id]
+
+
+def list_statements(
+    user_ids: Sequence[int], days: DateRange, *, terms: Terms
+) -> dict[int, UserStatement]:
+    """Return the statements of many users, whoever asks; a fixed number of queries."""
+    starts_at, ends_at = terms.calendar.period_of(days)
+    whole = _whole_months(days)
+    meters = [meter.code for meter in list_meters()]
+    usage = daily_totals(user_ids, DateRange(whole.first, days.last))
+    spans = price_spans(user_ids, whole)
+    statements = {}
+    for user_id in user_ids:
+        statement = price_statement(
+            period=days, spans=spans[user_id], usage=usage[user_id], meters=meters
+        )
+        statements[user_id] = UserStatement(
+            user_id=user_id,
+            statement=statement,
+            currency=statement.currency or terms.default_currency,
+            is_open=terms.now < ends_at,
+            generated_at=terms.now,
+            starts_at=starts_at,
+            ends_at=ends_at,
+        )
+    return statements
+
+
+def list_daily_costs(user_ids: Sequence[int], days: DateRange) -> dict[int, DailyCosts]:
+    """Return what every day cost, by user, meter and day: the difference rule of statements."""
+    whole = _whole_months(days)
+    meters = [meter.code for meter in list_meters()]
+    usage = daily_totals(user_ids, DateRange(whole.first, days.last))
+    spans = price_spans(user_ids, whole)
+    return {
+        user_id: daily_costs(period=days, spans=spans[user_id], usage=usage[user_id], meters=meters)
+        for user_id in user_ids
+    }
+
+
+def _whole_months(days: DateRange) -> DateRange:
+    return DateRange(Month.of(days.first).first, Month.of(days.last).last)

@@ -1,0 +1,76 @@
+"""Read the figures of this month: counted now for few customers, as last kept for many."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import select
+
+from billtrack.accounts.models import User
+from billtrack.accounts.permissions import Role
+from billtrack.accounts.queries import users_by_id
+from billtrack.core.periods import DateRange
+from billtrack.extensions import db
+from billtrack.statements.queries import Terms
+from billtrack.summaries.counting import count_month
+from billtrack.summaries.figures import (
+    CustomerCost,
+    MonthOverview,
+    costs_from_json,
+    overview_from_json,
+)
+from billtrack.summaries.models import MonthSummary
+
+SMALL = 50
+"""Customers that are priced while somebody waits: about a tenth of a second."""
+
+FRESH_FOR = timedelta(minutes=2)
+
+
+def get_overview(days: DateRange, *, terms: Terms) -> MonthOverview:
+    """Return the overview of the inclusive days, which begin a month and end today.
+
+    With more than 50 customers it is at most two minutes old, see its `taken_at`, as long as a
+    worker refreshes it; else, and without a worker, it is counted now.
+    """
+    kept = _find_fresh(MonthSummary.overview, days, terms)
+    overview = count_month(days, terms=terms).overview if kept is None else overview_from_json(kept)
+    users = users_by_id([customer.user_id for customer in overview.ranking])
+    return overview.named({user_id: user.name for user_id, user in users.items()})
+
+
+def list_costs(days: DateRange, *, terms: Terms) -> dict[int, CustomerCost]:
+    """Return what each customer costs by user id, as fresh as get_overview and for its days.
+
+    Customers who opened their account since then are missing.
+    """
+    kept = _find_fresh(MonthSummary.customers, days, terms)
+    return count_month(days, terms=terms).costs if kept is None else costs_from_json(kept)
+
+
+def find_taken_at(days: DateRange) -> datetime | None:
+    """Return when these very days were last counted, or None if they never were."""
+    query = select(MonthSummary.taken_at).where(
+        MonthSummary.month == days.first, MonthSummary.covers_through == days.last
+    )
+    return db.session.scalar(query)
+
+
+def is_small() -> bool:
+    """Tell whether there are so few customers that nothing needs to be kept."""
+    query = select(User.id).where(User.role == Role.CUSTOMER).limit(SMALL + 1)
+    return len(db.session.scalars(query).all()) <= SMALL
+
+
+def _find_fresh(column: Any, days: DateRange, terms: Terms) -> dict[str, Any] | None:
+    """Return a column of the row of these days, or None if they are to be counted now."""
+    if is_small():
+        return None
+    query = select(column).where(
+        MonthSummary.month == days.first,
+        MonthSummary.covers_through == days.last,
+        MonthSummary.taken_at > terms.now - FRESH_FOR,
+    )
+    found: dict[str, Any] | None = db.session.scalar(query)
+    return found

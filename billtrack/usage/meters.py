@@ -1,0 +1,58 @@
+"""The definitions of events, and those that every new database starts with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+
+from billtrack.core.errors import NotFoundError
+from billtrack.extensions import db
+from billtrack.usage.models import Meter
+
+HOUR = 3600
+STANDARD_METERS = (
+    ("api_calls", "API calls", "call", "calls", 1),
+    ("vm_uptime", "VM uptime", "second", "h", HOUR),
+    ("cpu_time", "CPU time", "CPU-second", "CPU-h", HOUR),
+    ("data_storage", "Data storage", "GB-hour", "GB·h", 1),
+)
+
+
+class MeterNotFound(NotFoundError):
+    """No event has this code."""
+
+    code = "meter_not_found"
+
+    def __init__(self, code: str) -> None:
+        super().__init__(f"There is no meter {code}.")
+
+
+def list_meters() -> Sequence[Meter]:
+    """Return every meter in the order in which statements show them."""
+    return db.session.scalars(select(Meter).order_by(Meter.id)).all()
+
+
+def get_meter(code: str) -> Meter:
+    """Return the meter with this code; raises MeterNotFound."""
+    meter = db.session.scalar(select(Meter).where(Meter.code == code))
+    if meter is None:
+        raise MeterNotFound(code)
+    return meter
+
+
+def create_standard_meters() -> None:
+    """Add the four meters of a new database; those that are there stay as they are."""
+    known = {meter.code for meter in list_meters()}
+    for code, name, base_unit, display_unit, factor in STANDARD_METERS:
+        if code not in known:
+            db.session.add(
+                Meter(
+                    code=code,
+                    name=name,
+                    base_unit=base_unit,
+                    display_unit=display_unit,
+                    display_factor=factor,
+                )
+            )
+    db.session.flush()

@@ -1,0 +1,194 @@
+"""All SQL that writes usage records, their keys and their rollups.
+
+Everything here runs inside the transaction of `intake`. Rows are written in sorted order,
+so that two writers meet the same rows in the same order and never wait for each other in
+a circle.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import Sequence as SqlSequence
+from sqlalchemy import bindparam, func, insert, select, tuple_, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from billtrack.core.periods import Month
+from billtrack.db import insert_ignore
+from billtrack.extensions import db
+from billtrack.usage.models import UsageDaily, UsageKey, UsageRecord
+
+CHUNK = 500
+"""Rows of one look-up: SQLite allows a limited number of parameters in a statement."""
+
+
+class KeyTaken(Exception):
+    """Another writer used one of the keys between the look-up and the insert."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewRecord:
+    """A record ready to be stored, with the billing day it belongs to."""
+
+    user_id: int
+    meter_id: int
+    quantity: int
+    occurred_at: datetime
+    day: date
+    created_at: datetime
+    recorded_by_id: int
+    idempotency_key: str | None
+    key_hash: bytes | None
+    fingerprint: bytes
+    metadata: dict[str, Any] | None
+    reverses_id: int | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UsedKey:
+    """What a key was used for."""
+
+    record_id: int
+    fingerprint: bytes
+
+
+DayKey = tuple[int, int, date]
+MonthKey = tuple[int, int, Month]
+
+
+def used_keys(key_hashes: Sequence[bytes]) -> dict[bytes, UsedKey]:
+    """Return what is known of these keys."""
+    found: dict[bytes, UsedKey] = {}
+    for start in range(0, len(key_hashes), CHUNK):
+        chunk = key_hashes[start : start + CHUNK]
+        query = select(UsageKey.key_hash, UsageKey.record_id, UsageKey.fingerprint).where(
+            UsageKey.key_hash.in_(chunk)
+        )
+        for key_hash, record_id, fingerprint in db.session.execute(query):
+            found[bytes(key_hash)] = UsedKey(record_id, bytes(fingerprint))
+    return found
+
+
+def append(records: Sequence[NewRecord]) -> list[int]:
+    """Store the records and add them to the rollups; return their ids, in order.
+
+    Raises KeyTaken, so that nothing is stored, when another writer has used one of the
+    keys in the meantime.
+    """
+    ids = _next_ids(len(records))
+    keys: list[dict[str, Any]] = [
+        {"key_hash": record.key_hash, "record_id": record_id, "fingerprint": record.fingerprint}
+        for record, record_id in zip(records, ids, strict=True)
+        if record.key_hash is not None
+    ]
+    keys.sort(key=lambda row: row["key_hash"])
+    if keys and len(insert_ignore(UsageKey, keys, returning=UsageKey.record_id)) < len(keys):
+        raise KeyTaken
+    _insert_records(records, ids)
+    _add_to_rollups(records)
+    return ids
+
+
+def month_totals(keys: Sequence[MonthKey]) -> dict[MonthKey, int]:
+    """Return the totals of these users, meters and months as they stand now, in base units."""
+    totals: dict[MonthKey, int] = defaultdict(int)
+    by_month: dict[Month, list[tuple[int, int]]] = defaultdict(list)
+    for user_id, meter_id, month in keys:
+        by_month[month].append((user_id, meter_id))
+    for month, pairs in by_month.items():
+        for start in range(0, len(pairs), CHUNK):
+            query = select(UsageDaily.user_id, UsageDaily.meter_id, UsageDaily.quantity).where(
+                tuple_(UsageDaily.user_id, UsageDaily.meter_id).in_(pairs[start : start + CHUNK]),
+                UsageDaily.day.between(month.first, month.last),
+            )
+            for user_id, meter_id, quantity in db.session.execute(query):
+                totals[user_id, meter_id, month] += quantity
+    return totals
+
+
+def _next_ids(count: int) -> list[int]:
+    # The ids are taken before anything is written: a key is stored with its record's id.
+    if db.session.get_bind().dialect.name == "postgresql":
+        sequence = SqlSequence("usage_records_id_seq").next_value()
+        query = select(sequence).select_from(func.generate_series(1, count).table_valued())
+        return list(db.session.scalars(query))
+    # BEGIN IMMEDIATE lets one writer in at a time, so nobody takes the same ids.
+    highest = db.session.scalar(select(func.max(UsageRecord.id))) or 0
+    return list(range(highest + 1, highest + 1 + count))
+
+
+def _insert_records(records: Sequence[NewRecord], ids: Sequence[int]) -> None:
+    rows = [
+        {
+            "id": record_id,
+            "user_id": record.user_id,
+            "meter_id": record.meter_id,
+            "quantity": record.quantity,
+            "occurred_at": record.occurred_at,
+            "created_at": record.created_at,
+            "recorded_by_id": record.recorded_by_id,
+            "idempotency_key": record.idempotency_key,
+            "details": record.metadata,
+            "reverses_id": record.reverses_id,
+            "reason": record.reason,
+        }
+        for record, record_id in zip(records, ids, strict=True)
+    ]
+    db.session.execute(insert(UsageRecord), rows)
+
+
+def _add_to_rollups(records: Sequence[NewRecord]) -> None:
+    sums: dict[DayKey, list[int]] = defaultdict(lambda: [0, 0])
+    for record in records:
+        total = sums[record.user_id, record.meter_id, record.day]
+        total[0] += record.quantity
+        total[1] += 1
+    rows: list[dict[str, Any]] = [
+        {"user": key[0], "meter": key[1], "on": key[2], "added": added, "records": count}
+        for key, (added, count) in sorted(sums.items())
+    ]
+    # What takes away finds its row: the usage that it takes back was added there.
+    taken = [row for row in rows if row["added"] < 0]
+    given = [row for row in rows if row["added"] >= 0]
+    connection = db.session.connection()
+    if given:
+        connection.execute(_upsert(connection.dialect.name), given)
+    if taken:
+        connection.execute(_SUBTRACT, taken)
+
+
+def _upsert(dialect: str) -> Any:
+    insert_into = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    statement = insert_into(UsageDaily).values(
+        user_id=bindparam("user"),
+        meter_id=bindparam("meter"),
+        day=bindparam("on"),
+        quantity=bindparam("added"),
+        count=bindparam("records"),
+    )
+    return statement.on_conflict_do_update(
+        index_elements=["user_id", "meter_id", "day"],
+        set_={
+            "quantity": UsageDaily.quantity + statement.excluded.quantity,
+            "count": UsageDaily.count + statement.excluded.count,
+        },
+    )
+
+
+_SUBTRACT = (
+    update(UsageDaily)
+    .where(
+        UsageDaily.user_id == bindparam("user"),
+        UsageDaily.meter_id == bindparam("meter"),
+        UsageDaily.day == bindparam("on"),
+    )
+    .values(
+        quantity=UsageDaily.quantity + bindparam("added"),
+        count=UsageDaily.count + bindparam("records"),
+    )
+)

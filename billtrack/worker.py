@@ -1,0 +1,144 @@
+"""`billtrack worker`: runs jobs. Huey's threads fetch them, rendering has its own processes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import signal
+import socket
+import threading
+from datetime import UTC, datetime
+
+import structlog
+from apiflask import APIFlask
+from huey import Huey
+from huey.consumer import Consumer
+from sqlalchemy.exc import SQLAlchemyError
+
+from billtrack.app import create_app
+from billtrack.config import Settings
+from billtrack.db import transaction
+from billtrack.documents.pdf import PdfRenderer, RenderingUnavailable
+from billtrack.extensions import current_calendar, db
+from billtrack.installation.operations import beat
+from billtrack.jobs.bell import RUNNER, hush, mend_queue, queue_is_reachable
+from billtrack.jobs.operations import renew_leases, sweep
+from billtrack.jobs.runner import Runner
+from billtrack.reports.build import UsageReportBuilder
+from billtrack.reports.operations import USAGE_REPORT
+from billtrack.reports.retention import keep_removing_old_files
+from billtrack.statements.queries import Terms
+from billtrack.summaries.operations import refresh
+
+log = structlog.get_logger(__name__)
+
+RENEW_EVERY = 10.0
+SWEEP_EVERY = 5.0
+REFRESH_EVERY = 15.0
+SHUTDOWN_LIMIT = 25
+MAX_POLL = 0.5
+"""Seconds an idle thread sleeps at most: what a new job waits on the embedded queue."""
+
+
+class PatientConsumer(Consumer):  # type: ignore[misc]
+    """Fetches jobs; whichever signal ends it, what is running is finished first.
+
+    The same signal again stops at once. Huey alone would drop what runs at Ctrl-C, and at
+    SIGHUP start a program anew that is not the module it was started as.
+    """
+
+    def __init__(self, huey: Huey, *, threads: int) -> None:
+        super().__init__(
+            huey,
+            workers=threads,
+            periodic=False,
+            max_delay=MAX_POLL,
+            shutdown_timeout=SHUTDOWN_LIMIT,
+        )
+        wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        heard = [number for number in wanted if signal.getsignal(number) is not signal.SIG_IGN]
+        for part in ("Worker", "Scheduler"):
+            logging.getLogger(f"huey.consumer.{part}").addFilter(hush)
+        self._signal_actions = dict.fromkeys(heard, (False, True))
+
+
+def run_worker(settings: Settings) -> None:
+    """Run jobs until SIGTERM, Ctrl-C or SIGHUP; what is running then is finished first."""
+    app = create_app(settings)
+    worker_id = f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(4)}"
+    renderer = PdfRenderer(processes=settings.workers)
+    storage = app.extensions["billtrack.storage"]
+    builder = UsageReportBuilder(renderer=renderer, storage=storage, settings=settings)
+    runner = Runner({USAGE_REPORT: builder.build}, worker_id=worker_id)
+    app.extensions[RUNNER] = runner
+    _warm_up(renderer)
+    stopping = threading.Event()
+    keeper = threading.Thread(
+        target=_keep, args=(app, runner, stopping), name="keeper", daemon=True
+    )
+    keeper.start()
+    threading.Thread(
+        target=keep_removing_old_files, args=(app, settings, stopping), name="files", daemon=True
+    ).start()
+    # A thread of its own: counting many customers takes longer than a lease may wait.
+    counter = threading.Thread(
+        target=_count, args=(app, settings, stopping), name="counter", daemon=True
+    )
+    counter.start()
+    log.info("worker_started", worker_id=worker_id, threads=settings.workers)
+    try:
+        PatientConsumer(app.extensions["huey"], threads=settings.workers).run()
+    finally:
+        stopping.set()
+        renderer.close()
+
+
+def _warm_up(renderer: PdfRenderer) -> None:
+    try:
+        renderer.warm_up()
+    except RenderingUnavailable as error:
+        log.warning("rendering_unavailable", detail=error.detail)
+
+
+def _keep(app: APIFlask, runner: Runner, stopping: threading.Event) -> None:
+    """Renew the leases, say that the worker lives, take up what others left behind."""
+    last_beat = 0.0
+    while not stopping.is_set():
+        now = datetime.now(UTC)
+        try:
+            with app.app_context():
+                if now.timestamp() - last_beat >= RENEW_EVERY:
+                    with transaction():
+                        beat(runner.worker_id, now=now)
+                        renew_leases(runner.running(), now=now)
+                    last_beat = now.timestamp()
+                with transaction():
+                    sweep(now=now)
+                if not queue_is_reachable():
+                    log.warning("queue_unavailable")
+                    mend_queue()
+        except SQLAlchemyError as error:
+            # The database is away: leases run out meanwhile, and the next round goes on.
+            log.warning("database_unavailable", error=str(error))
+        except Exception:
+            # Without its keeper a worker would lose every lease, and nobody would see why.
+            log.exception("keeper_stumbled")
+        stopping.wait(SWEEP_EVERY)
+    with app.app_context():
+        db.engine.dispose()
+
+
+def _count(app: APIFlask, settings: Settings, stopping: threading.Event) -> None:
+    """Keep the figures of the month fresh for the pages that show all customers."""
+    while not stopping.is_set():
+        try:
+            with app.app_context():
+                now = datetime.now(UTC)
+                refresh(terms=Terms(current_calendar(), settings.currency, now))
+        except SQLAlchemyError as error:
+            log.warning("database_unavailable", error=str(error))
+        except Exception:
+            # Pages then count for themselves, only slower.
+            log.exception("summary_failed")
+        stopping.wait(REFRESH_EVERY)

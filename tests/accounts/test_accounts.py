@@ -1,0 +1,125 @@
+"""Accounts: made, changed, shut out; and the pure table of permissions."""
+
+from __future__ import annotations
+
+import pytest
+from apiflask import APIFlask
+
+from billtrack.accounts.models import User
+from billtrack.accounts.passwords import hash_password, verify_password
+from billtrack.accounts.permissions import (
+    GRANTS,
+    READ_ONLY,
+    Breadth,
+    Permission,
+    Reach,
+    Role,
+    grantable_scopes,
+)
+from billtrack.audit.models import AuditEntry
+from billtrack.core.errors import InvalidError
+from billtrack.extensions import db
+from tests.cast import PASSWORD, Cast, create_user
+
+
+def test_it_stores_an_address_in_one_form(app: APIFlask) -> None:
+    for written, stored in (
+        ("Ada@Test.Example", "ada@test.example"),
+        ("  bea@test.example  ", "bea@test.example"),
+        ("cleo+bills@test.example", "cleo+bills@test.example"),
+        ("ÄDA@test.example", "äda@test.example"),
+        ("e\u0301va@test.example", "éva@test.example"),
+    ):
+        assert create_user(email=written).email == stored
+
+
+def test_it_gives_an_address_to_one_account_whatever_its_case(cast: Cast) -> None:
+    taken = cast.admin.user.email.upper()
+    body = {"email": taken, "name": "Again"}
+    refused = cast.admin.post("/api/v1/users", body)
+    assert (refused.status_code, refused.get_json()["code"]) == (409, "email_taken")
+    path = f"/api/v1/users/{cast.customer.id}"
+    assert cast.admin.patch(path, {"email": taken}).status_code == 409
+    own = cast.admin.patch(path, {"email": cast.customer.user.email.upper()})
+    assert (own.status_code, own.get_json()["email"]) == (200, "customer@test.example")
+
+
+def test_it_changes_what_is_sent_and_leaves_the_rest(cast: Cast) -> None:
+    path = f"/api/v1/users/{cast.customer.id}"
+    before = cast.admin.get(path).get_json()
+    assert cast.admin.patch(path, {}).get_json() == before
+    assert cast.admin.patch(path, {"name": None}).get_json() == before
+    assert cast.admin.patch(path, {"name": " Zoë "}).get_json() == {**before, "name": "Zoë"}
+    assert cast.admin.get(path).get_json()["name"] == "Zoë"
+
+
+def test_it_keeps_one_administrator(cast: Cast) -> None:
+    path = "/api/v1/users/{}/deactivate"
+    refused = cast.admin.post(path.format(cast.admin.id))
+    assert (refused.status_code, refused.get_json()["code"]) == (409, "last_administrator")
+    other = create_user(role=Role.ADMIN)
+    assert cast.admin.post(path.format(other.id)).status_code == 200
+    assert cast.admin.post(path.format(cast.admin.id)).status_code == 409
+
+
+def test_it_shuts_an_account_out_once(cast: Cast) -> None:
+    path = f"/api/v1/users/{cast.customer.id}/deactivate"
+    first, again = cast.admin.post(path).get_json(), cast.admin.post(path).get_json()
+    assert first == again
+    assert first["active"] is False
+    entries = db.session.query(AuditEntry).filter_by(action="user.deactivated").all()
+    assert [entry.actor_user_id for entry in entries] == [cast.admin.id]
+    assert db.session.get_one(User, cast.customer.id).deactivated_at is not None
+
+
+def test_it_lists_by_role_name_and_state(cast: Cast) -> None:
+    cast.admin.post(f"/api/v1/users/{cast.stranger.id}/deactivate")
+
+    def names(query: str) -> list[str]:
+        return [u["name"] for u in cast.admin.get(f"/api/v1/users?{query}").get_json()["data"]]
+
+    assert names("role=provider") == ["Provider", "Other provider"]
+    assert names("search=OTHER") == ["Other provider", "Other customer"]
+    assert names("search=%25") == names("search=_") == names("search=%5C") == []
+    assert names("active=false") == ["Stranger"]
+    pages, cursor = [], ""
+    while True:
+        page = cast.admin.get(f"/api/v1/users?limit=3{cursor}").get_json()
+        pages += [user["id"] for user in page["data"]]
+        if page["next_cursor"] is None:
+            break
+        cursor = f"&cursor={page['next_cursor']}"
+    assert pages == sorted(set(pages))
+    assert len(pages) == 7
+
+
+@pytest.mark.parametrize("length", [11, 257])
+def test_it_bounds_passwords(length: int) -> None:
+    with pytest.raises(InvalidError):
+        hash_password("x" * length)
+
+
+def test_it_knows_a_password_by_its_hash_alone() -> None:
+    stored = hash_password(PASSWORD)
+    assert PASSWORD not in stored
+    assert verify_password(stored, PASSWORD)
+    assert not verify_password(stored, PASSWORD + " ")
+    assert not verify_password(None, PASSWORD)
+    assert not verify_password("no hash", PASSWORD)
+
+
+def test_the_table_of_permissions_narrows_from_role_to_role() -> None:
+    assert set(GRANTS[Role.ADMIN]) == set(Permission)
+    assert set(GRANTS[Role.ADMIN].values()) == {Breadth.ALL}
+    assert set(GRANTS[Role.CUSTOMER].values()) == {Breadth.ALL, Breadth.OWN}
+    everybody = {p for p, breadth in GRANTS[Role.CUSTOMER].items() if breadth is Breadth.ALL}
+    assert everybody == {Permission.METERS_READ, Permission.QUOTE}
+    assert grantable_scopes(Role.CUSTOMER) <= READ_ONLY
+    assert Permission.USAGE_RECORD not in GRANTS[Role.CUSTOMER]
+    assert Permission.STATEMENTS_READ not in GRANTS[Role.PROVIDER]
+
+
+@pytest.mark.parametrize("breadth", list(Breadth))
+def test_a_reach_covers_oneself_and_only_the_widest_all(breadth: Breadth) -> None:
+    assert Reach(breadth, 7).covers(7)
+    assert Reach(breadth, 7).covers(8) is (breadth is Breadth.ALL)

@@ -1,0 +1,123 @@
+"""What every test may ask for: an app on each database, a cast of accounts, clients."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from apiflask import APIFlask
+from flask.testing import FlaskClient
+from pydantic import SecretStr
+
+from billtrack.app import create_app
+from billtrack.config import Settings
+from billtrack.extensions import db
+from billtrack.provisioning.initialise import initialise
+from tests.cast import Cast, create_cast
+from tests.services import (
+    GivenPostgresServer,
+    GivenRedisServer,
+    PostgresServer,
+    RedisServer,
+    start_postgres,
+    start_redis,
+    unique_name,
+)
+
+SECRET = SecretStr("a secret of the test suite that guards nothing at all")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer | GivenPostgresServer]:
+    """A PostgreSQL server for the whole session."""
+    server = start_postgres()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[RedisServer | GivenRedisServer]:
+    """A Redis server for the whole session."""
+    server = start_redis()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite database to copy."""
+    folder = tmp_path_factory.mktemp("sqlite-template")
+    settings = make_settings(folder)
+    _initialise(settings)
+    return folder / "billtrack.db"
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The name of a migrated PostgreSQL database to copy."""
+    name = unique_name()
+    url = postgres.create_database(name)
+    _initialise(make_settings(tmp_path_factory.mktemp("pg-template"), database_url=url))
+    return name
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
+    """Settings of a fresh installation: the embedded default, then PostgreSQL."""
+    if request.param == "sqlite":
+        shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "billtrack.db")
+        yield make_settings(tmp_path)
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    template: str = request.getfixturevalue("postgres_template")
+    name = unique_name()
+    yield make_settings(tmp_path, database_url=server.create_database(name, template=template))
+    server.drop_database(name)
+
+
+@pytest.fixture
+def app(settings: Settings) -> Iterator[APIFlask]:
+    """The app on a fresh database, with an app context for direct calls."""
+    app = create_app(settings)
+    app.testing = True
+    with app.app_context():
+        yield app
+        db.session.remove()
+        db.engine.dispose()
+
+
+@pytest.fixture
+def now() -> datetime:
+    """One instant for a whole test."""
+    return datetime.now(UTC)
+
+
+@pytest.fixture
+def cast(app: APIFlask) -> Cast:
+    """The standing cast: everybody has an API key, nobody a password."""
+    return create_cast()
+
+
+@pytest.fixture
+def browser(app: APIFlask) -> FlaskClient:
+    """A browser without JavaScript and without a session."""
+    return app.test_client()
+
+
+def make_settings(folder: Path, **changes: object) -> Settings:
+    """Return settings whose data lie in this folder."""
+    values: dict[str, object] = {"data_dir": folder, "secret_key": SECRET, **changes}
+    if isinstance(values.get("database_url"), str):
+        values["database_url"] = SecretStr(str(values["database_url"]))
+    return Settings.model_validate(values)
+
+
+def _initialise(settings: Settings) -> None:
+    app = create_app(settings)
+    with app.app_context():
+        initialise(settings, now=datetime.now(UTC))
+        db.session.remove()
+        db.engine.dispose()

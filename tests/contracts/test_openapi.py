@@ -1,0 +1,170 @@
+"""The OpenAPI document: valid, complete, and what every answer keeps to."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+from apiflask import APIFlask
+from jsonschema import Draft202012Validator, FormatChecker  # type: ignore[import-untyped]
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from werkzeug.test import TestResponse
+
+from billtrack.api.v1.openapi import document
+from billtrack.db import transaction
+from billtrack.jobs.models import Job
+from tests.cast import Cast
+
+HIDDEN = {("get", "/api/v1/openapi.json")}
+QUOTE = {
+    "currency": "USD",
+    "charges": [
+        {
+            "meter": "api_calls",
+            "model": "graduated",
+            "per": 1000,
+            "tiers": [{"up_to": 10, "unit_price": "1"}, {"up_to": None, "unit_price": "0.5"}],
+        }
+    ],
+    "usage": {"api_calls": 500000, "vm_uptime": 3},
+}
+USAGE = {"quantity": 500000, "event": "api_calls", "user_id": None, "metadata": {"a": 1.5}}
+NEW_USER = {"email": "new@test.example", "name": "New"}
+KEY = {"Idempotency-Key": "the same key"}
+
+# method, documented path, address where it differs, body, status
+CALLS: list[tuple[str, str, str | None, Any, int]] = [
+    ("post", "/usage/", None, USAGE, 201),
+    ("post", "/usage/", None, USAGE, 200),
+    ("post", "/usage/", None, {}, 422),
+    ("post", "/usage/", None, {**USAGE, "quantity": 1}, 409),
+    ("post", "/usage/", None, {**USAGE, "idempotency_key": "k"}, 422),
+    ("get", "/usage/{record_id}", "/usage/1", None, 200),
+    ("get", "/usage/{record_id}", "/usage/7", None, 404),
+    ("get", "/usage", "/usage?limit=1", None, 200),
+    ("get", "/usage/summary", "/usage/summary?group_by=day", None, 200),
+    ("get", "/usage/summary", "/usage/summary?group_by=month", None, 200),
+    ("get", "/usage/summary", None, None, 200),
+    ("get", "/users/{user_id}/statement", "/users/CUSTOMER/statement", None, 200),
+    ("post", "/usage/{record_id}/reverse", "/usage/1/reverse", {"reason": "r"}, 201),
+    ("post", "/usage/{record_id}/reverse", "/usage/1/reverse", {"reason": "r"}, 200),
+    ("post", "/usage/{record_id}/reverse", "/usage/2/reverse", {"reason": "r"}, 409),
+    ("post", "/users", None, NEW_USER, 201),
+    ("post", "/users", None, NEW_USER, 201),
+    ("post", "/users", None, {**NEW_USER, "name": "Other"}, 409),
+    ("get", "/users", "/users?limit=2", None, 200),
+    ("get", "/users/{user_id}", "/users/CUSTOMER", None, 200),
+    ("patch", "/users/{user_id}", "/users/CUSTOMER", {"name": "N"}, 200),
+    ("get", "/users/{user_id}/subscriptions", "/users/CUSTOMER/subscriptions", None, 200),
+    ("post", "/users/{user_id}/deactivate", "/users/7/deactivate", None, 200),
+    ("get", "/me", None, None, 200),
+    ("post", "/api-keys", None, {"name": "k"}, 201),
+    ("post", "/api-keys", None, {"name": "k"}, 201),
+    ("get", "/api-keys", None, None, 200),
+    ("post", "/api-keys/{key_id}/revoke", "/api-keys/2/revoke", None, 200),
+    ("get", "/meters", None, None, 200),
+    ("get", "/meters/{code}", "/meters/vm_uptime", None, 200),
+    ("get", "/plans", None, None, 200),
+    ("get", "/plans/{code}", "/plans/standard", None, 200),
+    ("post", "/quote", None, QUOTE, 200),
+    ("post", "/reports/{user_id}", "/reports/CUSTOMER", None, 202),
+    ("post", "/reports", None, {"user_ids": "all"}, 202),
+    ("get", "/reports/status/{job_id}", "/reports/status/1", None, 200),
+    ("get", "/reports/status/{job_id}", "/reports/status/2", None, 200),
+    ("get", "/reports/status/{job_id}", "/reports/status/4", None, 200),
+    ("get", "/jobs", None, None, 200),
+    ("get", "/jobs/{job_id}", "/jobs/1", None, 200),
+    ("post", "/jobs/{job_id}/retry", "/jobs/1/retry", None, 409),
+    ("post", "/jobs/{job_id}/retry", "/jobs/2/retry", None, 202),
+    ("get", "/health", None, None, 200),
+]
+
+
+def test_it_is_a_valid_document(app: APIFlask) -> None:
+    spec = document()
+    assert spec["openapi"].startswith("3.1")
+    OpenAPIV31SpecValidator(spec).validate()
+
+
+def test_it_has_every_route_and_nothing_else(app: APIFlask) -> None:
+    routes = {
+        (method.lower(), re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule))
+        for rule in app.url_map.iter_rules()
+        if rule.rule.startswith("/api/")
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+    described = {
+        (method, path)
+        for path, operations in document()["paths"].items()
+        for method in operations
+        if method != "parameters"
+    }
+    assert described == routes - HIDDEN
+
+
+def test_every_operation_says_what_it_takes_and_gives(app: APIFlask) -> None:
+    for path, operations in document()["paths"].items():
+        for method, operation in operations.items():
+            label = f"{method} {path}"
+            assert operation["summary"], label
+            assert any(status.startswith("2") for status in operation["responses"]), label
+            for status, response in operation["responses"].items():
+                assert response["content"], f"{label} {status}"
+            named = {p["name"] for p in operation.get("parameters", []) if p["in"] == "path"}
+            assert named == set(re.findall(r"{(\w+)}", path)), label
+            is_public = path == "/api/v1/health"
+            assert bool(operation.get("security")) is not is_public, label
+
+
+def test_every_answer_is_as_it_says(app: APIFlask, cast: Cast) -> None:
+    walk = Walk(document())
+    for ending in ("completed", "failed"):
+        answer = cast.admin.post(f"/api/v1/reports/{cast.customer.id}")
+        end_job(int(answer.get_json()["jobId"]), ending)
+    for method, path, address, body, status in CALLS:
+        where = "/api/v1" + (address or path).replace("CUSTOMER", str(cast.customer.id))
+        options: dict[str, Any] = {} if body is None else {"json": filled(body, cast)}
+        options["headers"] = cast.admin.headers({"headers": KEY})
+        answer = cast.admin._client().open(where, method=method, **options)
+        walk.check(answer, method, path, status)
+    assert walk.untouched() == set()
+
+
+class Walk:
+    """Compares answers with the document, and remembers which operations were walked."""
+
+    def __init__(self, spec: dict[str, Any]) -> None:
+        self._spec = spec
+        self._left = {
+            (method, path) for path, operations in spec["paths"].items() for method in operations
+        }
+
+    def check(self, answer: TestResponse, method: str, path: str, status: int) -> None:
+        """Check an answer against what the operation promises for its status."""
+        assert answer.status_code == status, answer.text
+        full = f"/api/v1{path}"
+        if status < 400:
+            self._left.discard((method, full))
+        promised = self._spec["paths"][full][method]["responses"][str(status)]["content"]
+        assert answer.mimetype in promised, f"{method} {path} {status}"
+        schema = {**promised[answer.mimetype]["schema"], "components": self._spec["components"]}
+        assert schema.keys() > {"components"}, f"{method} {path} {status} says nothing"
+        checker = Draft202012Validator(schema, format_checker=FormatChecker())
+        faults = [
+            f"{error.json_path}: {error.message}" for error in checker.iter_errors(answer.json)
+        ]
+        assert faults == [], f"{method} {path} {status}"
+
+    def untouched(self) -> set[tuple[str, str]]:
+        return self._left
+
+
+def end_job(job_id: int, status: str) -> None:
+    with transaction() as session:
+        job = session.get_one(Job, job_id)
+        job.status, job.finished_at = status, datetime.now(UTC)
+
+
+def filled(body: dict[str, Any], cast: Cast) -> dict[str, Any]:
+    return {**body, "user_id": cast.customer.id} if "user_id" in body else body

@@ -1,0 +1,48 @@
+"""Every route says who may use it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from apiflask import APIFlask
+
+from billtrack.access import PERMISSION_ATTRIBUTE, PUBLIC
+from billtrack.accounts.permissions import GRANTS, Permission
+from billtrack.app import create_app
+from tests.conftest import make_settings
+
+# What answers without credentials: a page to sign in, the one-time set-up, health, static files.
+PUBLIC_ROUTES = {"health.show_health", "dashboard.sign_in", "dashboard.set_up"}
+WITHOUT_VIEW = {"static"}
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> APIFlask:
+    """An app whose database is never asked."""
+    return create_app(make_settings(tmp_path))
+
+
+def test_every_route_names_a_permission_or_is_public(bare: APIFlask) -> None:
+    named = {
+        endpoint: getattr(view, PERMISSION_ATTRIBUTE, None)
+        for endpoint, view in bare.view_functions.items()
+        if endpoint not in WITHOUT_VIEW
+    }
+    assert {name for name, permission in named.items() if permission == PUBLIC} == PUBLIC_ROUTES
+    guarded = {name: permission for name, permission in named.items() if permission != PUBLIC}
+    assert {name for name, said in guarded.items() if not isinstance(said, Permission)} == set()
+
+
+def test_every_permission_guards_something_and_is_granted(bare: APIFlask) -> None:
+    asked = {getattr(view, PERMISSION_ATTRIBUTE, None) for view in bare.view_functions.values()}
+    assert set(Permission) <= asked
+    assert all(set(granted) <= set(Permission) for granted in GRANTS.values())
+
+
+def test_no_route_that_writes_answers_to_get(bare: APIFlask) -> None:
+    forms = {"dashboard.sign_in", "dashboard.set_up"}
+    for rule in bare.url_map.iter_rules():
+        methods = (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        assert len(methods) == 1 or rule.endpoint in forms, rule
+        assert methods <= {"GET", "POST", "PATCH"}, rule

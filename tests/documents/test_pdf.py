@@ -1,0 +1,119 @@
+"""The pool of rendering processes: it refuses, gives up and recovers, but never hangs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from billtrack.documents import pdf
+from billtrack.documents.pdf import (
+    PdfRenderer,
+    RendererDied,
+    RenderingTooLong,
+    RenderingUnavailable,
+    missing_packages,
+)
+from tests.scenarios.harness import Running, assert_all_end, eventually, is_alive, renderers
+
+PAGE = "<!doctype html><title>Page</title><p>Hello"
+ROW = "<tr><td>1<td>2<td>3"
+ENDLESS = PAGE + "<table>" + ROW * 30_000
+
+RENDER_FOR_EVER = f"""
+from billtrack.documents.pdf import PdfRenderer
+PdfRenderer(processes=1).render({PAGE + "<table>"!r} + {ROW!r} * 30_000, identifier="test")
+"""
+
+
+@pytest.fixture(scope="module")
+def renderer() -> Iterator[PdfRenderer]:
+    renderer = PdfRenderer(processes=1)
+    renderer.warm_up()
+    yield renderer
+    renderer.close()
+
+
+def processes() -> list[int]:
+    """Return the rendering processes of this one, not those of a worker that it started."""
+    return [pid for pid in renderers(os.getpid()) if parent(pid) == os.getpid()]
+
+
+def parent(pid: int) -> int:
+    return int(stat(pid)[1])
+
+
+def seconds_at_work(pid: int) -> float:
+    user, system = stat(pid)[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def stat(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+def test_it_kills_a_rendering_that_takes_too_long(
+    renderer: PdfRenderer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    renderer.render(PAGE, identifier="test")
+    before = processes()
+    monkeypatch.setattr(pdf, "TIME_LIMIT", 0.5)
+    with pytest.raises(RenderingTooLong, match="shorter period"):
+        renderer.render(ENDLESS, identifier="test")
+    assert_all_end(before)
+    monkeypatch.undo()
+    assert renderer.render(PAGE, identifier="test").startswith(b"%PDF")
+
+
+def test_it_says_so_when_a_process_is_killed_at_work_and_goes_on(renderer: PdfRenderer) -> None:
+    renderer.render(PAGE, identifier="test")
+    (process,) = processes()
+    kill = threading.Timer(1, os.kill, (process, signal.SIGKILL))
+    kill.start()
+    with pytest.raises(RendererDied):
+        renderer.render(ENDLESS, identifier="test")
+    kill.join()
+    assert renderer.render(PAGE, identifier="test").startswith(b"%PDF")
+
+
+def test_a_process_at_work_ends_with_the_worker_that_is_killed() -> None:
+    command = [sys.executable, "-c", RENDER_FOR_EVER]
+    with Running(command, {"PYTHONPATH": os.pathsep.join(sys.path)}) as worker:
+        eventually(lambda: renderers(worker.pid), lambda: worker.text)
+        (process,) = renderers(worker.pid)
+        # Loading takes less than two seconds: it is in the middle of the document.
+        eventually(lambda: seconds_at_work(process) > 2, lambda: worker.text)
+        worker.kill9()
+        eventually(lambda: not is_alive(process), "end of the process", seconds=5)
+
+
+def test_it_goes_on_when_a_process_is_killed_while_idle(renderer: PdfRenderer) -> None:
+    renderer.render(PAGE, identifier="test")
+    (process,) = processes()
+    os.kill(process, signal.SIGKILL)
+    eventually(lambda: not is_alive(process), "end of the process")
+
+    def renders() -> bool:
+        try:
+            return renderer.render(PAGE, identifier="test").startswith(b"%PDF")
+        except RendererDied:  # asked for just when the pool found out
+            return False
+
+    eventually(renders, "another document")
+
+
+def test_it_names_the_command_that_brings_missing_libraries(
+    renderer: PdfRenderer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert missing_packages() == []
+    # Asks the system for real, for a library that no system has.
+    monkeypatch.setitem(pdf.LIBRARIES, "billtrack-nowhere-1.0", "libbilltrack-nowhere-1.0-0")
+    sentence = "PDFs need system packages: apt-get install libbilltrack-nowhere-1.0-0"
+    for act in (renderer.warm_up, lambda: renderer.render(PAGE, identifier="test")):
+        with pytest.raises(RenderingUnavailable, match=sentence):
+            act()

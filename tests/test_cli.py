@@ -1,0 +1,405 @@
+"""The command line: what it prints, how it refuses, its exit codes 0, 1 and 2."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import multiprocessing
+import os
+import sqlite3
+import subprocess
+import sys
+import tomllib
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib import import_module
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from billtrack import cli
+from billtrack.supervisor import PROJECT_DIR
+from tests.conftest import SECRET
+from tests.scenarios.harness import free_port
+
+PASSWORD = "a sentence is easier than a riddle"
+SETTINGS = ("BILLTRACK_", "DATABASE_URL", "REDIS_URL", "FLASK_")
+
+WORD = "secret-word"
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a command ended and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+    def refuses(self, *words: str) -> bool:
+        """Tell whether it said no in one sentence with these words."""
+        is_sentence = self.err.startswith("Error: ") and self.err.count("\n") == 1
+        return self.code == 1 and is_sentence and all(word in self.err for word in words)
+
+
+class Terminal:
+    """Runs commands as processes of their own, forked from one that has imported billtrack."""
+
+    def __init__(self, folder: Path, processes: ForkServerContext) -> None:
+        self.folder = folder
+        self._processes = processes
+        self._environment = {
+            "BILLTRACK_DATA_DIR": str(folder / "data"),
+            "BILLTRACK_SECRET_KEY": SECRET.get_secret_value(),
+        }
+
+    def run(self, *arguments: str, stdin: str = "", **settings: str) -> Result:
+        given = {**self._environment, **settings}
+        environment = {name: value for name, value in given.items() if value}
+        process = self._processes.Process(
+            target=_run_command, args=(arguments, environment, self.folder, stdin)
+        )
+        process.start()
+        process.join(60)
+        assert process.exitcode is not None, f"{arguments} did not end"
+        out, err = ((self.folder / name).read_text() for name in ("out", "err"))
+        assert "Traceback" not in out + err, err
+        return Result(process.exitcode, out, err)
+
+
+def _run_command(
+    arguments: tuple[str, ...], environment: dict[str, str], folder: Path, stdin: str
+) -> None:
+    for name in [name for name in os.environ if name.startswith(SETTINGS)]:
+        del os.environ[name]
+    os.environ.update(environment)
+    os.chdir(folder)
+    sys.stdin = io.StringIO(stdin)
+    sys.argv = ["billtrack", *arguments]
+    with Path("out").open("w") as out, Path("err").open("w") as err:
+        sys.stdout, sys.stderr = out, err
+        cli.main()
+
+
+@pytest.fixture(scope="module")
+def processes() -> ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["billtrack.cli"])
+    return context
+
+
+@pytest.fixture
+def empty(tmp_path: Path, processes: ForkServerContext) -> Terminal:
+    """A terminal on a machine without any database."""
+    return Terminal(tmp_path, processes)
+
+
+@pytest.fixture
+def terminal(sqlite_template: Path, empty: Terminal) -> Terminal:
+    """A terminal beside a set-up database."""
+    (empty.folder / "data").mkdir()
+    (empty.folder / "data" / "billtrack.db").write_bytes(sqlite_template.read_bytes())
+    return empty
+
+
+def create_user(terminal: Terminal, role: str = "provider", email: str = "clock@x.example") -> int:
+    made = terminal.run("create-user", "--email", email, "--role", role, "--json")
+    assert made.code == 0, made.err
+    return int(json.loads(made.out)["id"])
+
+
+# Setting up
+
+
+def test_init_makes_the_database_and_may_be_run_again(empty: Terminal) -> None:
+    for _ in range(2):
+        result = empty.run("init")
+        assert (result.code, result.err) == (0, "")
+        assert "up to date" in result.out
+    assert (empty.folder / "data" / "billtrack.db").exists()
+
+
+def test_the_data_lie_in_instance_unless_said_otherwise(empty: Terminal) -> None:
+    assert empty.run("init", BILLTRACK_DATA_DIR="", BILLTRACK_SECRET_KEY="").code == 0
+    made = {path.name for path in (empty.folder / "instance").iterdir()}
+    assert {"billtrack.db", "queue.db", "secret_key"} <= made
+    assert (empty.folder / "instance" / "secret_key").stat().st_mode & 0o777 == 0o600
+
+
+def test_commands_say_what_to_do_without_a_database(empty: Terminal) -> None:
+    result = empty.run("create-user", "--email", "a@x.example", "--role", "customer")
+    assert result.refuses("billtrack init")
+
+
+def test_an_unreachable_database_is_one_sentence(empty: Terminal) -> None:
+    url = f"postgresql://nobody:{WORD}@127.0.0.1:{free_port()}/x"
+    result = empty.run("init", DATABASE_URL=url)
+    assert result.refuses("refused")
+    assert WORD not in result.err
+
+
+# Accounts
+
+
+def test_create_admin_reads_the_password_from_standard_input(terminal: Terminal) -> None:
+    arguments = ("create-admin", "--email", "ada@x.example", "--password-stdin")
+    made = terminal.run(*arguments, stdin=PASSWORD + "\n")
+    assert made.code == 0, made.err
+    assert "ada@x.example" in made.out
+    assert PASSWORD not in made.out
+    assert terminal.run(*arguments, stdin=PASSWORD + "\n").refuses("ada@x.example")
+
+
+def test_create_admin_refuses_a_weak_password_and_no_password(terminal: Terminal) -> None:
+    arguments = ("create-admin", "--email", "ada@x.example")
+    assert terminal.run(*arguments, "--password-stdin", stdin="short\n").refuses("12")
+    assert terminal.run(*arguments, "--password-stdin").code == 1
+    without = terminal.run(*arguments)
+    assert without.code == 2
+    assert "--password-stdin" in without.err
+
+
+def test_create_user_answers_json_with_the_id(terminal: Terminal) -> None:
+    made = terminal.run("create-user", "--email", "c@x.example", "--role", "customer", "--json")
+    assert made.code == 0, made.err
+    assert json.loads(made.out) == {
+        "id": 1,
+        "email": "c@x.example",
+        "name": "c@x.example",
+        "role": "customer",
+    }
+    named = terminal.run(
+        "create-user", "--email", "d@x.example", "--role", "manager", "--name", "D"
+    )
+    assert named.out == "Created manager d@x.example (id 2).\n"
+    again = terminal.run("create-user", "--email", "C@x.example", "--role", "customer")
+    assert again.refuses("There is an account for c@x.example already")
+
+
+def test_api_keys_are_made_listed_and_revoked(terminal: Terminal) -> None:
+    create_user(terminal)
+    made = terminal.run("api-key", "create", "--user", "clock@x.example", "--json")
+    assert made.code == 0, made.err
+    answer = json.loads(made.out)
+    assert set(answer) == {"id", "key"}
+    assert answer["key"].startswith("bt_live_")
+    plain = terminal.run("api-key", "create", "--user", "clock@x.example", "--name", "second")
+    assert plain.out.startswith("bt_live_")
+
+    listed = terminal.run("api-key", "list").out
+    assert listed.count("live\t") == 2
+    assert answer["key"] not in listed
+    revoked = terminal.run("api-key", "revoke", str(answer["id"]))
+    assert (revoked.code, revoked.out) == (0, f"API key {answer['id']} is revoked.\n")
+    assert terminal.run("api-key", "list").out.count("revoked\t") == 1
+
+
+def test_api_key_refuses_what_is_not_there(terminal: Terminal) -> None:
+    create_user(terminal, "customer", "c@x.example")
+    create = ("api-key", "create", "--user")
+    assert terminal.run(*create, "nobody@x.example").refuses("nobody@x.example")
+    assert terminal.run(*create, "c@x.example", "--scopes", "usage:record").refuses("usage:record")
+    assert terminal.run("api-key", "revoke", "77").refuses("77")
+    assert terminal.run("api-key", "revoke", "seven").code == 2
+
+
+# Looking
+
+
+def test_doctor_names_what_is_missing_and_what_to_do(empty: Terminal) -> None:
+    before = empty.run("doctor")
+    assert before.code == 1
+    assert "FAIL  database: not up to date: run billtrack init" in before.out
+    empty.run("init")
+    create_user(empty, "admin", "ada@x.example")
+    after = empty.run("doctor")
+    assert after.code == 1
+    failed = [line for line in after.out.splitlines() if line.startswith("FAIL")]
+    assert failed == [
+        "FAIL  worker: none seen within 45 seconds: run billtrack up or billtrack worker"
+    ]
+
+
+def test_config_shows_the_settings_but_no_secret(terminal: Terminal) -> None:
+    shown = terminal.run(
+        "config",
+        DATABASE_URL=f"postgresql://u:{WORD}@h/d",
+        REDIS_URL=f"redis://:{WORD}@h/0",
+        BILLTRACK_PORT="7001",
+    )
+    assert shown.code == 0, shown.err
+    assert "port = 7001\n" in shown.out
+    assert WORD not in shown.out
+    assert SECRET.get_secret_value() not in shown.out
+
+
+def test_openapi_prints_the_document_or_writes_it(empty: Terminal) -> None:
+    printed = empty.run("openapi")
+    assert printed.code == 0, printed.err
+    assert json.loads(printed.out)["openapi"].startswith("3.")
+    assert empty.run("openapi", "--output", "api.json").code == 0
+    assert (empty.folder / "api.json").read_text() == printed.out
+
+
+def test_healthcheck_refuses_when_nothing_answers(empty: Terminal) -> None:
+    port = str(free_port())
+    for host in ("127.0.0.1", "0.0.0.0", "::1"):
+        result = empty.run("healthcheck", BILLTRACK_PORT=port, BILLTRACK_HOST=host)
+        assert result.refuses(f":{port}/api/v1/health does not answer")
+
+
+@pytest.mark.parametrize("status", [200, 503])
+def test_healthcheck_says_what_the_server_says(empty: Terminal, status: int) -> None:
+    class Server(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(b'{"status": "from the server"}')
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Server) as server:
+        Thread(target=server.handle_request).start()
+        port = str(server.server_port)
+        # A proxy in the environment is for the world outside.
+        elsewhere = f"http://127.0.0.1:{free_port()}"
+        result = empty.run("healthcheck", BILLTRACK_PORT=port, http_proxy=elsewhere)
+    assert result.code == (0 if status == 200 else 1)
+    assert "from the server" in result.out + result.err
+
+
+# The demo
+
+
+def test_the_demo_is_reset_when_that_is_confirmed(terminal: Terminal) -> None:
+    short = {"BILLTRACK_BACKFILL_DAYS": "2"}
+    loaded = terminal.run("demo", **short)
+    assert loaded.code == 0, loaded.err
+    asked = terminal.run("demo", "--reset", **short)
+    assert (asked.code, asked.out) == (2, "")
+    assert "--yes" in asked.err
+    again = terminal.run("demo", "--reset", "--yes", **short)
+    assert (again.code, again.out) == (0, loaded.out), again.err
+
+
+def test_the_demo_is_not_reset_where_somebody_works_with_it(terminal: Terminal) -> None:
+    short = {"BILLTRACK_BACKFILL_DAYS": "2"}
+    assert terminal.run("demo", **short).code == 0
+    database = sqlite3.connect(terminal.folder / "data" / "billtrack.db")
+    with contextlib.closing(database), database:
+        database.execute("UPDATE users SET email = 'me@x.example' WHERE role = 'admin'")
+    refused = terminal.run("demo", "--reset", "--yes", **short)
+    assert refused.refuses("Nothing is removed")
+
+
+# Used wrongly
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--unknown",),
+        ("unknown",),
+        ("init", "--unknown"),
+        ("create-user", "--email", "a@x.example"),
+        ("create-user", "--email", "a@x.example", "--role", "emperor"),
+        ("api-key", "create"),
+        ("api-key", "unknown"),
+    ],
+)
+def test_wrong_use_ends_with_2(empty: Terminal, arguments: tuple[str, ...]) -> None:
+    result = empty.run(*arguments)
+    assert (result.code, result.out) == (2, "")
+    assert "Usage: billtrack" in result.err
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("api-key", "-h")])
+def test_asking_for_help_is_fine(empty: Terminal, arguments: tuple[str, ...]) -> None:
+    result = empty.run(*arguments)
+    assert (result.code, result.err) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("BILLTRACK_PORT", "abc"),
+        ("BILLTRACK_PORT", "70000"),
+        ("BILLTRACK_TIMEZONE", "Mars/Base"),
+        ("BILLTRACK_CURRENCY", "XXX"),
+        ("BILLTRACK_SECRET_KEY", "short"),
+        ("BILLTRACK_SECRET_KEY", "changeme"),
+        ("BILLTRACK_PUBLIC_URL", "example.com"),
+        ("BILLTRACK_WORKERS", "0"),
+        ("BILLTRACK_DEMO", "perhaps"),
+        ("BILLTRACK_SECRET_KEY_FILE", "/nowhere/at/all"),
+    ],
+)
+def test_a_wrong_setting_is_named_in_one_sentence(empty: Terminal, name: str, value: str) -> None:
+    given = {name: value}
+    if name.endswith("_FILE"):
+        given[name.removesuffix("_FILE")] = ""
+    result = empty.run("init", **given)
+    assert result.refuses(name)
+    assert not (empty.folder / "data").exists()
+
+
+def test_a_setting_may_stand_in_a_file(empty: Terminal) -> None:
+    (empty.folder / "port").write_text("7002\n")
+    (empty.folder / "key").write_text("0123456789abcdef0123456789abcdef\n")
+    shown = empty.run(
+        "config",
+        BILLTRACK_PORT_FILE="port",
+        BILLTRACK_SECRET_KEY="",
+        BILLTRACK_SECRET_KEY_FILE="key",
+    )
+    assert shown.code == 0, shown.err
+    assert "port = 7002\n" in shown.out
+    assert not (empty.folder / "data" / "secret_key").exists()
+
+
+# The other ways in
+
+
+def test_the_same_commands_belong_to_flask(terminal: Terminal) -> None:
+    def flask(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        environment = {"PATH": os.environ["PATH"], "BILLTRACK_DATA_DIR": "data", **settings}
+        target = f"{PROJECT_DIR / 'wsgi.py'}:app"
+        command = [sys.executable, "-m", "flask", "--app", target, *arguments]
+        return subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            env=environment,
+            cwd=terminal.folder,
+            check=False,
+        )
+
+    assert flask("init").stdout == "The database is up to date.\n"
+    refused = flask("init", BILLTRACK_TIMEZONE="Europe/Berlin")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("Error: This database bills in UTC")
+    assert refused.stderr.count("\n") == 1
+
+
+def test_flask_is_told_of_every_command() -> None:
+    project = tomllib.loads((PROJECT_DIR / "pyproject.toml").read_text())["project"]
+    told = project["entry-points"]["flask.commands"]
+    assert set(told) == set(cli.billtrack.commands)
+    for name, target in told.items():
+        module, _, attribute = target.partition(":")
+        assert getattr(import_module(module), attribute) is cli.billtrack.commands[name]
+
+
+def test_only_debug_shows_a_traceback(terminal: Terminal) -> None:
+    command = [sys.executable, "-m", "billtrack.cli", "--debug", "init"]
+    url = f"postgresql://127.0.0.1:{free_port()}/x"
+    environment = {"PATH": os.environ["PATH"], "BILLTRACK_DATA_DIR": "data", "DATABASE_URL": url}
+    result = subprocess.run(
+        command, capture_output=True, text=True, env=environment, cwd=terminal.folder, check=False
+    )
+    assert result.returncode == 1
+    assert "Traceback" in result.stderr
