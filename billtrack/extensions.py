@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
+
 from flask import current_app
 from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
@@ -32,11 +34,13 @@ def make_huey(settings: Settings) -> Huey:
     """Return the queue of this installation: Redis where it is set, else a file of its own.
 
     Messages are signed: whoever can write to the queue but lacks the secret runs nothing.
+    Installations that share a Redis have queues of their own, named after their secrets;
+    in one queue, each worker would swallow the numbers of the other's jobs.
     """
-    secret = settings.secret_key
-    if secret is None:
+    if settings.secret_key is None:
         raise RuntimeError("load_settings() provides the secret key")
-    serializer = SignedSerializer(secret=secret.get_secret_value(), salt="billtrack.queue")
+    secret = settings.secret_key.get_secret_value()
+    serializer = SignedSerializer(secret=secret, salt="billtrack.queue")
     if settings.redis_url is None:
         return SqliteHuey(
             "billtrack", filename=str(settings.queue_file), serializer=serializer, timeout=10
@@ -44,8 +48,9 @@ def make_huey(settings: Settings) -> Huey:
     pool = ConnectionPool.from_url(
         settings.redis_url.get_secret_value(), socket_connect_timeout=3, socket_timeout=10
     )
+    mark = blake2b(secret.encode(), person=b"billtrack.queue", digest_size=8).hexdigest()
     return RedisExpireHuey(
-        "billtrack", connection_pool=pool, serializer=serializer, expire_time=3600
+        f"billtrack.{mark}", connection_pool=pool, serializer=serializer, expire_time=3600
     )
 
 

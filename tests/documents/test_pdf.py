@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,8 @@ from billtrack.documents.pdf import (
 )
 from tests.scenarios.harness import Running, assert_all_end, eventually, is_alive, renderers
 
+Processes = Callable[[], list[int]]
+
 PAGE = "<!doctype html><title>Page</title><p>Hello"
 ROW = "<tr><td>1<td>2<td>3"
 ENDLESS = PAGE + "<table>" + ROW * 30_000
@@ -32,14 +34,26 @@ PdfRenderer(processes=1).render({PAGE + "<table>"!r} + {ROW!r} * 30_000, identif
 
 
 @pytest.fixture(scope="module")
-def renderer() -> Iterator[PdfRenderer]:
+def others() -> set[int]:
+    """The rendering processes that another file's tests have left to be used again."""
+    return set(_children())
+
+
+@pytest.fixture(scope="module")
+def renderer(others: set[int]) -> Iterator[PdfRenderer]:
     renderer = PdfRenderer(processes=1)
     renderer.warm_up()
     yield renderer
     renderer.close()
 
 
-def processes() -> list[int]:
+@pytest.fixture
+def processes(others: set[int]) -> Processes:
+    """Return a function that lists the rendering processes of this file's pool."""
+    return lambda: [pid for pid in _children() if pid not in others]
+
+
+def _children() -> list[int]:
     """Return the rendering processes of this one, not those of a worker that it started."""
     return [pid for pid in renderers(os.getpid()) if parent(pid) == os.getpid()]
 
@@ -58,7 +72,7 @@ def stat(pid: int) -> list[str]:
 
 
 def test_it_kills_a_rendering_that_takes_too_long(
-    renderer: PdfRenderer, monkeypatch: pytest.MonkeyPatch
+    renderer: PdfRenderer, processes: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     renderer.render(PAGE, identifier="test")
     before = processes()
@@ -70,7 +84,9 @@ def test_it_kills_a_rendering_that_takes_too_long(
     assert renderer.render(PAGE, identifier="test").startswith(b"%PDF")
 
 
-def test_it_says_so_when_a_process_is_killed_at_work_and_goes_on(renderer: PdfRenderer) -> None:
+def test_it_says_so_when_a_process_is_killed_at_work_and_goes_on(
+    renderer: PdfRenderer, processes: Processes
+) -> None:
     renderer.render(PAGE, identifier="test")
     (process,) = processes()
     kill = threading.Timer(1, os.kill, (process, signal.SIGKILL))
@@ -92,7 +108,9 @@ def test_a_process_at_work_ends_with_the_worker_that_is_killed() -> None:
         eventually(lambda: not is_alive(process), "end of the process", seconds=5)
 
 
-def test_it_goes_on_when_a_process_is_killed_while_idle(renderer: PdfRenderer) -> None:
+def test_it_goes_on_when_a_process_is_killed_while_idle(
+    renderer: PdfRenderer, processes: Processes
+) -> None:
     renderer.render(PAGE, identifier="test")
     (process,) = processes()
     os.kill(process, signal.SIGKILL)

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from redis import Redis
 
 from tests.scenarios.harness import Installation, Running, assert_all_end, descendants
 from tests.services import PostgresServer, RedisServer, unique_name
@@ -25,8 +24,6 @@ def installation(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ins
         return
     server: PostgresServer = request.getfixturevalue("postgres")
     queue: RedisServer = request.getfixturevalue("redis")
-    with Redis.from_url(queue.url) as client:
-        client.flushdb()
     template: str = request.getfixturevalue("postgres_template")
     name = unique_name()
     url = server.create_database(name, template=template)
@@ -68,8 +65,6 @@ def site(
             services["database_url"] = database.create_database(name)
             services["redis_url"] = queue.url
             cleaning.callback(database.drop_database, name)
-            with Redis.from_url(queue.url) as client:
-                client.flushdb()
         installation = Installation(folder, **services, BILLTRACK_DEMO="1")
         cleaning.callback(installation.close)
         site = Site(installation)

@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import re
+import secrets
 import signal
 import socket
 import subprocess
@@ -28,7 +29,7 @@ from billtrack.app import create_app
 from billtrack.config import Settings
 from billtrack.extensions import db
 from billtrack.process import tied_command
-from tests.conftest import SECRET, make_settings
+from tests.conftest import make_settings
 
 BILLTRACK = [sys.executable, "-P", "-m", "billtrack.cli"]
 PATIENCE = 60.0
@@ -168,7 +169,10 @@ class Answer:
 
 
 class Installation:
-    """A billtrack of its own: a data folder, a database and a queue, all set by environment."""
+    """A billtrack of its own: data folder, secret, database and queue, all set by environment.
+
+    Its secret names its queue, so many of them live on one Redis.
+    """
 
     def __init__(
         self,
@@ -180,6 +184,7 @@ class Installation:
     ) -> None:
         self.folder = folder
         self.port = free_port()
+        secret = secrets.token_urlsafe(32)
         services = {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
         self.environment = {
             "PATH": os.environ["PATH"],
@@ -187,13 +192,13 @@ class Installation:
             "BILLTRACK_DATA_DIR": str(folder),
             "BILLTRACK_PORT": str(self.port),
             "BILLTRACK_PUBLIC_URL": f"http://localhost:{self.port}",
-            "BILLTRACK_SECRET_KEY": SECRET.get_secret_value(),
+            "BILLTRACK_SECRET_KEY": secret,
             **{name: url for name, url in services.items() if url},
             **environment,
         }
-        given = {"database_url": database_url, "redis_url": redis_url}
+        given = {"database_url": database_url, "redis_url": redis_url, "secret_key": secret}
         self.settings: Settings = make_settings(
-            folder, **{name: url for name, url in given.items() if url}
+            folder, **{name: value for name, value in given.items() if value}
         )
         self._app: APIFlask | None = None
 
