@@ -39,7 +39,8 @@ def run_jobs(app: APIFlask, settings: Settings, renderer: PdfRenderer) -> RunJob
         db.session.rollback()
         query = select(Job.id).where(Job.status == "queued", Job.kind != GROUP)
         for job_id in db.session.scalars(query).all():
-            runner.run(job_id)
+            with app.app_context():  # a worker has no request whose account it could know
+                runner.run(job_id)
         db.session.rollback()
 
     return run
