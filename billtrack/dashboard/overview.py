@@ -19,6 +19,7 @@ from billtrack.dashboard.blueprint import dashboard
 from billtrack.dashboard.jobs import job_view
 from billtrack.dashboard.periods import MONTHS_OFFERED, read_month
 from billtrack.extensions import current_calendar, current_settings
+from billtrack.installation.queries import has_demo_data
 from billtrack.present.filters import MeterView
 from billtrack.present.filters import month as month_name
 from billtrack.present.overview import (
@@ -132,6 +133,7 @@ def _figures(days: DateRange, now: datetime, meters: dict[str, MeterView]) -> di
         "last_month": str(Month.of(today).previous),
         "timezone": settings.timezone,
         "updated_at": found.taken_at,
+        "is_demo": has_demo_data(),
         "revenue": revenue_rows(found),
         "forecast": forecast_rows(found),
         "customers": {"with_usage": found.with_usage, "total": found.customers},

@@ -24,6 +24,12 @@ def find_installation() -> Installation | None:
     return db.session.get(Installation, 1)
 
 
+def has_demo_data() -> bool:
+    """Tell whether the demo's customers and usage are in the database."""
+    found = find_installation()
+    return found is not None and found.demo_loaded_at is not None
+
+
 def require_timezone(timezone: str) -> None:
     """Raise TimezoneMismatch when the setting is not what the database was made with.
 

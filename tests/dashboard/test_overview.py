@@ -10,10 +10,12 @@ from fractions import Fraction
 import pytest
 from apiflask import APIFlask
 
+from billtrack.accounts.models import User
 from billtrack.core.periods import DateRange, Month
 from billtrack.dashboard import overview
 from billtrack.db import transaction
-from billtrack.extensions import current_calendar
+from billtrack.extensions import current_calendar, db
+from billtrack.installation.operations import mark_demo_loaded
 from billtrack.plans.models import Subscription
 from billtrack.plans.operations import create_plan, create_version, publish_version, subscribe
 from billtrack.pricing.charges import Charge
@@ -285,3 +287,18 @@ def test_it_shows_this_month_for_an_address_that_names_none_of_those_offered(
     for month in ("", "x", "1970-01", "9998-12", "2026-13", "%00", str(Month.of(today()).next)):
         page = visitor.open(f"/?month={month}")
         assert page.find("div", id="live") is not None, month
+
+
+def test_it_is_marked_while_demo_data_is_in(app: APIFlask, cast: Cast) -> None:
+    manager = Visitor(app, cast.manager)
+    assert "demo data" not in text_of(manager.open("/").root)
+    with transaction():
+        mark_demo_loaded(now=datetime.now(UTC))
+        db.session.get_one(User, cast.customer.id).is_demo = True
+    for path, is_marked in (
+        ("/", True),
+        (f"/?month={Month.of(today()).previous}", True),
+        (f"/customers/{cast.customer.id}", True),
+        (f"/customers/{cast.other_customer.id}", False),
+    ):
+        assert ("demo data" in text_of(manager.open(path).root)) is is_marked, path
