@@ -16,10 +16,12 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy import insert, text
 
+from bench.pages import open_browser
 from billtrack import audit
 from billtrack.accounts.models import User
 from billtrack.accounts.permissions import Breadth, Reach, Role
@@ -136,6 +138,9 @@ def _figures(terms: Terms) -> Iterator[tuple[str, Callable[[], object], int]]:
         ROUNDS,
     )
     yield "one customer: last 13 months", lambda: list_month_totals([user_id], today), ROUNDS
+    get = open_browser(now=terms.now)
+    for path in ("/settings/profile", "/", "/customers", f"/customers/{user_id}", "/usage"):
+        yield f"page {path}", partial(get, path), ROUNDS
 
 
 def _newest(terms: Terms, today: date) -> None:

@@ -138,7 +138,8 @@ class _Plot:
         parts = []
         for index in range(0, len(days), every):
             at, anchor = (2 * index + 1) * 5000 // self.slots, "middle"
-            if index == self.slots - 1 and every > 1:  # paper ends where the plot does
+            ends_paper = self.paper is not None and index == self.slots - 1
+            if ends_paper and every > 1:  # a page has room beside the plot
                 at, anchor = 10000, "end"
             label = day_short(days[index])
             parts.append(mark.format(self.x(at), BASE + 18, anchor, self.paint("text"), label))

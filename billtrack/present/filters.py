@@ -15,7 +15,7 @@ from functools import partial
 from zoneinfo import ZoneInfo
 
 from babel.dates import format_date, format_datetime
-from babel.numbers import format_decimal, get_currency_symbol
+from babel.numbers import get_currency_symbol
 from flask import Flask
 from markupsafe import Markup
 
@@ -253,8 +253,7 @@ def _shifted(value: int, places: int) -> Decimal:
 def _grouped(value: Decimal, places: int) -> str:
     with localcontext(prec=80):
         fixed = value.quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_UP)
-        pattern = "#,##0" + ("." + "0" * places if places else "")
-        text: str = format_decimal(abs(fixed), pattern, locale=LOCALE)
+        text = f"{abs(fixed):,f}"  # what Babel writes in English, in a tenth of the time
     return MINUS + text if fixed < 0 else text
 
 
