@@ -1,0 +1,45 @@
+"""A manager's browser without a network: what the server takes for a whole page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from flask import current_app
+
+from billtrack import audit
+from billtrack.access import SESSION_COOKIE_KEY
+from billtrack.accounts.permissions import Role
+from billtrack.accounts.sessions import sign_in
+from billtrack.customers.operations import open_account
+from billtrack.db import transaction
+from billtrack.extensions import current_calendar
+
+PASSWORD = "a password of the bench alone"
+
+
+def open_browser(*, now: datetime) -> Callable[[str], None]:
+    """Return a function that gets a page as a manager, from cookie to the last byte of HTML."""
+    with transaction():
+        user = open_account(
+            actor=audit.Actor(),
+            now=now,
+            calendar=current_calendar(),
+            email="manager@bench.example",
+            name="Manager",
+            role=Role.MANAGER,
+            password=PASSWORD,
+        )
+        _, token = sign_in(
+            email=user.email, password=PASSWORD, now=now, address=None, user_agent=None
+        )
+    client = current_app.test_client()
+    with client.session_transaction() as cookie:
+        cookie[SESSION_COOKIE_KEY] = token
+
+    def get(path: str) -> None:
+        answer = client.get(path, buffered=True)
+        if answer.status_code != 200:
+            raise RuntimeError(f"{path}: {answer.status}")
+
+    return get
