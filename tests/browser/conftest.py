@@ -1,26 +1,25 @@
-"""A real browser before a real `billtrack up`, with demo data, all on 127.0.0.1."""
+"""A real browser before real installations, all on 127.0.0.1."""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Request, Response, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Request,
+    Response,
+    sync_playwright,
+)
 
-from billtrack.process import tied_command
-from billtrack.supervisor import PROJECT_DIR
+from tests.browser.sites import Site, Workshop, run_demo, run_workshop
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = [
@@ -32,24 +31,6 @@ ARGUMENTS = [
     "--no-first-run",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
-START_SECONDS = 60
-
-
-@dataclass(frozen=True)
-class Site:
-    """A running installation: where it answers, who may sign in, and its command line."""
-
-    url: str
-    environment: dict[str, str]
-    passwords: dict[str, tuple[str, str]]
-
-    def billtrack(self, *arguments: str) -> str:
-        """Run a command on the same data and return what it prints."""
-        command = [sys.executable, "-P", "-m", "billtrack.cli", *arguments]
-        done = subprocess.run(
-            command, env=self.environment, cwd=PROJECT_DIR, check=True, capture_output=True
-        )
-        return done.stdout.decode()
 
 
 @dataclass
@@ -59,15 +40,19 @@ class Visit:
     page: Page
     site: Site
     complaints: list[str] = field(default_factory=list)
+    foreseen: list[tuple[int, str]] = field(default_factory=list)
 
     def go(self, path: str) -> None:
         self.page.goto(self.site.url + path)
 
-    def forgive(self, status: int) -> None:
-        """Strike out what the browser said about the answer that this status was meant for."""
-        kept = [text for text in self.complaints if str(status) not in text]
-        assert len(kept) < len(self.complaints), f"no answer had the status {status}"
-        self.complaints = kept
+    @contextmanager
+    def foresee(self, status: int) -> Iterator[None]:
+        """Wait for an answer with this status, which is then nothing to complain about."""
+        with self.page.expect_response(lambda answer: answer.status == status) as waited:
+            yield
+        self.foreseen.append((status, waited.value.url))
+        # The page that came with it, not the one before: both can look the same to a test.
+        self.page.wait_for_load_state()
 
     def sign_in(self, role: str) -> None:
         """Sign in through the page, as a person would."""
@@ -78,41 +63,30 @@ class Visit:
         self.page.get_by_role("button", name="Sign in").click()
         self.page.wait_for_url(lambda url: "/sign-in" not in url)
 
+    def unforeseen(self) -> list[str]:
+        """Return the complaints about anything but the answers that were foreseen."""
+        return [
+            said
+            for said in self.complaints
+            if not any(_tells_of(said, status, url) for status, url in self.foreseen)
+        ]
+
 
 Open = Callable[..., Visit]
 
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """`billtrack up` on a free port, in a folder of its own, until the worker is ready, too."""
-    folder = tmp_path_factory.mktemp("browser")
-    port = _free_port()
-    environment = {
-        **{name: value for name, value in os.environ.items() if "BILLTRACK" not in name},
-        "BILLTRACK_DATA_DIR": str(folder),
-        "BILLTRACK_PORT": str(port),
-        "BILLTRACK_PUBLIC_URL": f"http://127.0.0.1:{port}",
-        "BILLTRACK_DEMO": "1",
-        "BILLTRACK_WEB_WORKERS": "1",
-        "BILLTRACK_WORKERS": "1",
-    }
-    for name in ("DATABASE_URL", "REDIS_URL"):
-        environment.pop(name, None)
-    log = folder / "log"
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            tied_command([sys.executable, "-P", "-m", "billtrack.cli", "up"]),
-            env=environment,
-            cwd=PROJECT_DIR,
-            stdout=file,
-            stderr=file,
-        )
-    try:
-        _wait_until_ready(f"http://127.0.0.1:{port}", process, log)
-        yield Site(f"http://127.0.0.1:{port}", environment, _passwords(folder))
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=START_SECONDS)
+    """`billtrack up` with demo data and a worker."""
+    with run_demo(tmp_path_factory.mktemp("browser")) as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
+    """An installation as it is before its first account."""
+    with run_workshop(tmp_path_factory.mktemp("workshop")) as workshop:
+        yield workshop
 
 
 # Playwright keeps an event loop running in this thread: it ends with each module.
@@ -132,11 +106,11 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def visit(chromium: Browser, site: Site) -> Iterator[Open]:
-    """Open tabs, each with cookies of its own; fail if one of them had to complain."""
+def open_at(chromium: Browser) -> Iterator[Open]:
+    """Open tabs before a site, each with cookies of its own; fail if one had to complain."""
     opened: list[tuple[BrowserContext, Visit]] = []
 
-    def open_tab(**options: object) -> Visit:
+    def open_tab(site: Site, **options: object) -> Visit:
         context = chromium.new_context(reduced_motion="reduce", **options)  # type: ignore[arg-type]
         context.set_default_timeout(10_000)
         visit = Visit(context.new_page(), site)
@@ -147,7 +121,17 @@ def visit(chromium: Browser, site: Site) -> Iterator[Open]:
     yield open_tab
     for context, _ in opened:
         context.close()
-    assert [visit.complaints for _, visit in opened if visit.complaints] == []
+    assert [said for _, visit in opened for said in visit.unforeseen()] == []
+
+
+@pytest.fixture
+def visit(open_at: Open, site: Site) -> Open:
+    """Open tabs before the installation with demo data."""
+
+    def open_tab(**options: object) -> Visit:
+        return open_at(site, **options)
+
+    return open_tab
 
 
 def _listen(visit: Visit) -> None:
@@ -159,43 +143,18 @@ def _listen(visit: Visit) -> None:
         if not request.url.startswith((visit.site.url, "data:")):
             visit.complaints.append(f"asked for {request.url}")
 
+    def told(said: ConsoleMessage) -> None:
+        # The Content-Security-Policy complains here, too.
+        if said.type in {"error", "warning"}:
+            visit.complaints.append(f"{said.type}: {said.text} at {said.location['url']}")
+
     visit.page.on("response", answered)
     visit.page.on("request", asked)
     visit.page.on("pageerror", lambda error: visit.complaints.append(str(error)))
-    visit.page.on(
-        "console",
-        # The Content-Security-Policy complains here, too.
-        lambda said: (
-            visit.complaints.append(f"{said.type}: {said.text} at {visit.page.url}")
-            if said.type in {"error", "warning"}
-            else None
-        ),
-    )
+    visit.page.on("console", told)
 
 
-def _passwords(folder: Path) -> dict[str, tuple[str, str]]:
-    accounts = json.loads((folder / "demo-accounts.json").read_text(encoding="utf-8"))
-    return {one["role"]: (one["email"], one["password"]) for one in accounts}
-
-
-def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while not _is_ready(url):
-        if process.poll() is not None or time.monotonic() > deadline:
-            pytest.fail(f"billtrack did not start:\n{log.read_text(errors='replace')}")
-        time.sleep(0.1)
-
-
-def _is_ready(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{url}/api/v1/health", timeout=5) as answer:
-            checks = json.load(answer)["checks"]
-    except (urllib.error.URLError, ConnectionError, TimeoutError):
-        return False
-    return set(checks.values()) == {"ok"}
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _tells_of(said: str, status: int, url: str) -> bool:
+    # The browser tells of an answer twice: as a response and, some time later, on the console.
+    is_console = f"status of {status} " in said and said.partition("#")[0].endswith(f" at {url}")
+    return is_console or said == f"{status} {url}"

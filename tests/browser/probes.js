@@ -1,5 +1,33 @@
-// What tests/browser/test_looks.py asks a page about itself.
-({
+// What the tests ask a page about itself; set beside axe, once for each page that is loaded.
+window.probes = {
+  // Everything that is wrong in this width and colour scheme, each fault as one line.
+  // onlyColours: what does not hang on colours is looked at in one scheme. leaveOut: selectors.
+  async faults({ onlyColours, leaveOut }) {
+    const wide = onlyColours ? [] : this.tooWide().map((name) => `too wide: ${name}`);
+    const found = await axe.run(
+      { exclude: leaveOut },
+      {
+        resultTypes: ["violations", "incomplete"],
+        elementRef: true,
+        ...(onlyColours && { runOnly: ["color-contrast", "link-in-text-block"] }),
+      },
+    );
+    const told = found.violations.flatMap((rule) =>
+      rule.nodes.map((node) => `${rule.id} (${rule.impact}): ${node.html.slice(0, 160)}`),
+    );
+    const undecided = found.incomplete.flatMap((rule) =>
+      rule.nodes.map((node) => ({ rule: rule.id, node })),
+    );
+    const texts = undecided.filter((one) => one.rule === "color-contrast");
+    const others = undecided.filter((one) => one.rule !== "color-contrast");
+    return [
+      ...wide,
+      ...told,
+      ...others.map((one) => `${one.rule} undecided: ${one.node.html.slice(0, 160)}`),
+      ...this.tooFaint(texts.map((one) => one.node.element)),
+    ];
+  },
+
   // The page, if it is wider than the window, and what sticks out of it.
   tooWide() {
     const width = document.documentElement.clientWidth;
@@ -10,8 +38,10 @@
     return ["page", ...wide.slice(0, 5)];
   },
 
-  // Text whose colour is too close to what lies under it (WCAG 2, AA).
-  tooFaint() {
+  // What axe cannot judge: texts in drawings, whose colour is their fill and which it takes for
+  // pictures, and texts scrolled out of sight. Those whose colour is too close to what lies
+  // under them (WCAG 2, AA).
+  tooFaint(undecided) {
     const paint = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
     const channels = (colour) => {
       paint.clearRect(0, 0, 1, 1);
@@ -31,27 +61,14 @@
       }
       return "Canvas";
     };
-    const seen = new Map();
-    const ratio = (one, other) => {
-      const key = `${one} on ${other}`;
-      if (!seen.has(key)) {
-        const [low, high] = [luminance(one), luminance(other)].sort((x, y) => x - y);
-        seen.set(key, (high + 0.05) / (low + 0.05));
-      }
-      return seen.get(key);
-    };
     const faint = new Set();
-    const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-    while (texts.nextNode()) {
-      const text = texts.currentNode.data.trim();
-      const e = texts.currentNode.parentElement;
-      if (!text || !e.checkVisibility() || e.closest(".hidden, title")) continue;
+    for (const e of new Set([...document.querySelectorAll("svg text"), ...undecided])) {
+      if (!e.checkVisibility()) continue;
       const style = getComputedStyle(e);
       const colour = e.namespaceURI.endsWith("svg") ? style.fill : style.color;
-      const size = parseFloat(style.fontSize);
-      const least = size >= 24 || (size >= 18.66 && style.fontWeight >= 700) ? 3 : 4.5;
-      const found = ratio(colour, ground(e));
-      if (found < least) faint.add(`${text.slice(0, 30)}: ${found.toFixed(2)}`);
+      const [low, high] = [colour, ground(e)].map(luminance).sort((x, y) => x - y);
+      const ratio = (high + 0.05) / (low + 0.05);
+      if (ratio < 4.5) faint.add(`too faint: ${e.textContent.slice(0, 30)}: ${ratio.toFixed(2)}`);
     }
     return [...faint];
   },
@@ -70,4 +87,4 @@
       isSeen: e.getBoundingClientRect().width > 1,
     };
   },
-})
+};
