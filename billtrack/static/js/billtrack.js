@@ -9,3 +9,19 @@ document.addEventListener("keydown", (event) => {
   field.focus();
   field.select();
 });
+
+/* What asks for itself again and again stays silent in a tab that nobody sees, and catches up
+   at once when somebody does. A filter in hx-trigger would need eval, which pages refuse. */
+const polling = '[hx-trigger^="every "]';
+
+document.addEventListener("htmx:beforeRequest", (event) => {
+  if (document.hidden && event.detail.elt.matches(polling)) event.preventDefault();
+});
+
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) return;
+  for (const element of document.querySelectorAll(polling)) {
+    const isPart = element.parentElement.closest(polling); // comes with what it is a part of
+    if (!isPart) htmx.ajax("GET", element.getAttribute("hx-get"), { source: element });
+  }
+});
