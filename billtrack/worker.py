@@ -29,7 +29,7 @@ from billtrack.reports.build import UsageReportBuilder
 from billtrack.reports.operations import USAGE_REPORT
 from billtrack.reports.retention import keep_removing_old_files
 from billtrack.statements.queries import Terms
-from billtrack.summaries.operations import refresh
+from billtrack.summaries.operations import refresh, refresh_past
 
 log = structlog.get_logger(__name__)
 
@@ -130,12 +130,14 @@ def _keep(app: APIFlask, runner: Runner, stopping: threading.Event) -> None:
 
 
 def _count(app: APIFlask, settings: Settings, stopping: threading.Event) -> None:
-    """Keep the figures of the month fresh for the pages that show all customers."""
+    """Keep the figures of the months fresh for the pages that show all customers."""
     while not stopping.is_set():
         try:
             with app.app_context():
                 now = datetime.now(UTC)
-                refresh(terms=Terms(current_calendar(), settings.currency, now))
+                terms = Terms(current_calendar(), settings.currency, now)
+                if not refresh(terms=terms):
+                    refresh_past(terms=terms)
         except SQLAlchemyError as error:
             log.warning("database_unavailable", error=str(error))
         except Exception:

@@ -32,7 +32,13 @@ from billtrack.present.statements import meter_views
 from billtrack.present.usage import record_rows
 from billtrack.reports.queries import ReportView, list_reports
 from billtrack.statements.queries import Terms
-from billtrack.summaries.queries import FRESH_FOR, find_taken_at, get_overview, is_small
+from billtrack.summaries.queries import (
+    FRESH_FOR,
+    find_taken_at,
+    get_overview,
+    is_small,
+    list_kept_months,
+)
 from billtrack.usage import queries as usage
 from billtrack.usage.meters import list_meters
 from billtrack.usage.queries import RecordFilter, RecordView
@@ -61,7 +67,7 @@ def overview() -> ResponseReturnValue:
     if who.role is Role.PROVIDER:
         return render_template("dashboard/overview/provider.html", **_provider(now, meters))
     today = current_calendar().today(now)
-    month = _read_month(Month.of(today))
+    month = _read_month(Month.of(today), now)
     if month != Month.of(today):
         return render_template("dashboard/overview/past.html", **_figures(month.dates, now, meters))
     return _this_month(DateRange(month.first, today), now, meters)
@@ -120,7 +126,7 @@ def _figures(days: DateRange, now: datetime, meters: dict[str, MeterView]) -> di
     month = Month.of(days.first)
     today = current_calendar().today(now)
     is_open = month == Month.of(today)
-    found = get_overview(days, terms=Terms(current_calendar(), settings.currency, now))
+    found = get_overview(days, terms=_terms(now))
     return {
         "period": {
             "first": days.first,
@@ -129,7 +135,7 @@ def _figures(days: DateRange, now: datetime, meters: dict[str, MeterView]) -> di
             "days_elapsed": days.days,
             "days_total": month.days,
         },
-        "periods": _periods(month, Month.of(today)),
+        "periods": _periods(month, Month.of(today), now),
         "last_month": str(Month.of(today).previous),
         "timezone": settings.timezone,
         "updated_at": found.taken_at,
@@ -143,25 +149,29 @@ def _figures(days: DateRange, now: datetime, meters: dict[str, MeterView]) -> di
     }
 
 
-def _read_month(current: Month) -> Month:
+def _read_month(current: Month, now: datetime) -> Month:
     """Return the month of the address, or the current one if it is not offered."""
     month = read_month(request.args.get("month"), default=current)
-    return month if month in _offered(current) else current
+    return month if month in _offered(current, now) else current
 
 
-def _offered(current: Month) -> list[Month]:
-    """Return the months that can be counted while somebody waits, the newest first."""
+def _offered(current: Month, now: datetime) -> list[Month]:
+    """Return the months that nobody has to wait for, the newest first."""
     months = [current]
     if not is_small():
-        return months
+        return months + list_kept_months(terms=_terms(now))
     for _ in range(MONTHS_OFFERED - 1):
         months.append(months[-1].previous)
     return months
 
 
-def _periods(shown: Month, current: Month) -> list[dict[str, Any]]:
+def _terms(now: datetime) -> Terms:
+    return Terms(current_calendar(), current_settings().currency, now)
+
+
+def _periods(shown: Month, current: Month, now: datetime) -> list[dict[str, Any]]:
     """Return the months to look at: this one, the last, and what is shown if it is another."""
-    if len(_offered(current)) == 1:
+    if current.previous not in _offered(current, now):
         return []
     labels = {current: "This month", current.previous: "Last month"}
     labels.setdefault(shown, month_name(shown.first))

@@ -1,4 +1,4 @@
-"""Take the summary of the month and keep it."""
+"""Take the summaries of this month and of those before it, and keep them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,13 @@ from billtrack.statements.queries import Terms
 from billtrack.summaries.counting import count_month
 from billtrack.summaries.figures import Summary, costs_to_json, overview_to_json
 from billtrack.summaries.models import MonthSummary
+from billtrack.summaries.months import MONTHS
 from billtrack.summaries.queries import find_taken_at, is_small
 
 REFRESH_AFTER = timedelta(seconds=45)
+LAST_MONTH_AFTER = timedelta(minutes=10)
+OLDER_AFTER = timedelta(hours=6)
+"""When kept figures are counted again: well before pages find them too old."""
 
 
 def refresh(*, terms: Terms) -> bool:
@@ -29,10 +33,30 @@ def refresh(*, terms: Terms) -> bool:
     today = terms.calendar.today(terms.now)
     days = DateRange(Month.of(today).first, today)
     end_read()
+    return not is_small() and _refresh(days, REFRESH_AFTER, terms)
+
+
+def refresh_past(*, terms: Terms) -> bool:
+    """Count one of the 12 months before this one, the newest that needs it; tell whether one did.
+
+    One at a time, so that this month never waits for all of them. As safe as `refresh`.
+    """
+    end_read()
     if is_small():
         return False
+    month, after = Month.of(terms.calendar.today(terms.now)), LAST_MONTH_AFTER
+    for _ in range(MONTHS - 1):
+        month = month.previous
+        if _refresh(month.dates, after, terms):
+            return True
+        after = OLDER_AFTER
+    return False
+
+
+def _refresh(days: DateRange, after: timedelta, terms: Terms) -> bool:
+    """Count the days and keep the figures, unless those kept are younger than `after`."""
     taken_at = find_taken_at(days)
-    if taken_at is not None and taken_at > terms.now - REFRESH_AFTER:
+    if taken_at is not None and taken_at > terms.now - after:
         return False
     summary = count_month(days, terms=terms)
     with transaction():

@@ -20,6 +20,7 @@ from billtrack.plans.models import Subscription
 from billtrack.plans.operations import create_plan, create_version, publish_version, subscribe
 from billtrack.pricing.charges import Charge
 from billtrack.statements.queries import Terms, list_statements
+from billtrack.summaries.operations import refresh_past
 from tests.cast import SYSTEM, Cast, Member, create_record, create_user
 from tests.dashboard.conftest import RunJobs
 from tests.dashboard.page import Visitor, text_of
@@ -302,3 +303,19 @@ def test_it_is_marked_while_demo_data_is_in(app: APIFlask, cast: Cast) -> None:
         (f"/customers/{cast.other_customer.id}", False),
     ):
         assert ("demo data" in text_of(manager.open(path).root)) is is_marked, path
+
+
+def test_past_months_of_many_customers_are_offered_once_they_are_kept(
+    app: APIFlask, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("billtrack.summaries.queries.SMALL", 0)
+    before = Month.of(today()).previous
+    subscribe_before(cast.customer, before)
+    create_record(cast, quantity=250000, occurred_at=at(before.first))
+    manager = Visitor(app, cast.manager)
+    assert "Last month" not in text_of(manager.open("/").root)
+    refresh_past(terms=Terms(current_calendar(), "USD", datetime.now(UTC)))
+    assert "Last month" in text_of(manager.open("/").root)
+    page = manager.open(f"/?month={before}")
+    assert page.figure("Revenue").startswith("$105.00")
+    assert text_of(page.all("h1")[0]) == f"{before.first:%B %Y}"
