@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import gc
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 if TYPE_CHECKING:
+    from weasyprint import CSS
+    from weasyprint.text.fonts import FontConfiguration
     from weasyprint.urls import URLFetcher
 
 STATIC = Path(__file__).resolve().parent.parent / "static"
+STYLE_SHEETS = ("css/tokens.css", "fonts/print.css", "css/print.css")
+"""What every document looks like; a page need not link to them."""
+
+
+class Looks(NamedTuple):
+    """The style sheets, parsed, and the fonts that they name, unpacked."""
+
+    style_sheets: list[CSS]
+    fonts: FontConfiguration
 
 
 def warm_up() -> None:
     """Load what rendering needs, so that the first document does not wait for it."""
-    import weasyprint  # noqa: F401, PLC0415 (only rendering processes pay for it)
+    render_pdf("<!doctype html><title>Nothing</title><p>0", "warm-up")
+    # What is loaded now stays: collections need not look through it after every document.
+    gc.collect()
+    gc.freeze()
 
 
 def render_pdf(html: str, identifier: str) -> bytes:
@@ -23,13 +39,33 @@ def render_pdf(html: str, identifier: str) -> bytes:
     `identifier` becomes the file's id. Style sheets and fonts come from billtrack's own
     static files; any other address is refused and left out.
     """
-    import weasyprint  # noqa: PLC0415
+    import weasyprint  # noqa: PLC0415 (only rendering processes pay for it)
 
+    looks = _looks()
     page = weasyprint.HTML(
         string=html, base_url=STATIC.as_uri() + "/", url_fetcher=_packaged_files()
     )
-    document: bytes = page.write_pdf(pdf_identifier=identifier.encode(), pdf_tags=True)
+    document: bytes = page.write_pdf(
+        pdf_identifier=identifier.encode(),
+        pdf_tags=True,
+        stylesheets=looks.style_sheets,
+        font_config=looks.fonts,
+    )
     return document
+
+
+@cache
+def _looks() -> Looks:
+    """Parse and unpack once a process: it takes longer than most documents."""
+    from weasyprint import CSS  # noqa: PLC0415
+    from weasyprint.text.fonts import FontConfiguration  # noqa: PLC0415
+
+    fonts = FontConfiguration()
+    style_sheets = [
+        CSS(filename=STATIC / name, font_config=fonts, url_fetcher=_packaged_files())
+        for name in STYLE_SHEETS
+    ]
+    return Looks(style_sheets, fonts)
 
 
 def _packaged_files() -> URLFetcher:

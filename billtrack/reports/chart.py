@@ -1,0 +1,73 @@
+"""The chart of a PDF report: the daily cost, stacked by event.
+
+One path for each event: WeasyPrint takes its time for every shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from markupsafe import Markup
+
+from billtrack.core.money import minor_unit_places
+from billtrack.documents.rendering import STATIC
+from billtrack.present.charts import HAIRLINE, Paper, Series, _dotted, _Plot, read_paper
+from billtrack.present.filters import MeterView
+from billtrack.reports.catalog import UsageReport
+
+WIDTH = 480
+"""Of the plot, in CSS pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class PaperChart:
+    """A drawing and the series in it."""
+
+    title: str
+    svg: Markup
+    series: Sequence[Series]
+
+
+def cost_by_day(report: UsageReport, meters: Mapping[str, MeterView]) -> PaperChart | None:
+    """Draw what each day cost, or None where nothing cost anything."""
+    days = list(report.shown)
+    series = [
+        Series(meter.name, meter.colour, [report.costs.get(code, {}).get(day, 0) for day in days])
+        for code, meter in meters.items()
+        if any(report.costs.get(code, {}).values())
+    ]
+    if not series:
+        return None
+    columns = [[one.values[index] for one in series] for index in range(len(days))]
+    plot = _Plot(columns, 10 ** minor_unit_places(report.currency), _paper())
+    title = f"Cost by day, {report.currency}"
+    shapes = Markup().join([plot.grid(), plot.day_labels(days), *_bars(plot, columns, series)])
+    return PaperChart(title, plot.frame(title, shapes), series)
+
+
+@cache
+def _paper() -> Paper:
+    return read_paper(STATIC / "css" / "tokens.css", width=WIDTH)
+
+
+def _bars(plot: _Plot, columns: Sequence[Sequence[int]], series: Sequence[Series]) -> list[Markup]:
+    boxes: list[list[str]] = [[] for _ in series]
+    for index, column in enumerate(columns):
+        left, right = index * 10000 // plot.slots, (index + 1) * 10000 // plot.slots
+        gap = (right - left) * 7 // 100
+        x, width = plot.x(left + gap), plot.x(right - left - 2 * gap)
+        ends = {False: 0, True: 0}  # where the last bar above and under zero ended
+        for number, value in enumerate(column):
+            start = ends[value < 0]
+            ends[value < 0] = start + value
+            upper, lower = sorted((plot.y(start), plot.y(start + value)))
+            height = lower - upper - (HAIRLINE if lower - upper > 2 * HAIRLINE else 0)
+            if height:
+                boxes[number].append(f"M{x} {_dotted(upper)}h{width}v{_dotted(height)}h-{width}z")
+    return [
+        Markup('<path d="{}" {}/>').format("".join(shape), plot.paint(one.colour))
+        for shape, one in zip(boxes, series, strict=True)
+        if shape
+    ]
