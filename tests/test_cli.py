@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import tomllib
+from contextlib import closing
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib import import_module
@@ -403,3 +404,26 @@ def test_only_debug_shows_a_traceback(terminal: Terminal) -> None:
     )
     assert result.returncode == 1
     assert "Traceback" in result.stderr
+
+
+# Usage
+
+
+def test_verify_names_rollups_that_differ_and_repairs_them(terminal: Terminal) -> None:
+    user_id = create_user(terminal, role="customer")
+    sound = terminal.run("verify")
+    assert (sound.code, sound.out) == (0, "0 rollups of 1 users equal their records.\n")
+    with closing(sqlite3.connect(terminal.folder / "data" / "billtrack.db")) as database, database:
+        row = (user_id, "2026-11-02")
+        database.execute("INSERT INTO usage_daily VALUES (?, 1, ?, 500, 2)", row)
+    difference = (
+        f"user {user_id}, api_calls, 2026-11-02: 0 in 0 records, but 500 in 2 rolled up\n"
+        "1 of 1 rollups differ, of 1 of 1 users.\n"
+    )
+    wrong = terminal.run("verify")
+    assert (wrong.code, wrong.out, wrong.err) == (1, difference, "")
+    repaired = terminal.run("verify", "--repair")
+    assert (repaired.code, repaired.err) == (0, "")
+    assert repaired.out == (
+        difference + "Repaired. Once more:\n0 rollups of 1 users equal their records.\n"
+    )

@@ -1,20 +1,31 @@
-"""All SQL that writes usage records, their keys and their rollups.
+"""All SQL that writes usage records, their keys and their rollups, or compares them.
 
-Everything here runs inside the transaction of `intake`. Rows are written in sorted order,
-so that two writers meet the same rows in the same order and never wait for each other in
-a circle.
+Everything that writes runs inside the transaction of `intake` or `verification`. Rows are
+written in sorted order, so that two writers meet the same rows in the same order and never
+wait for each other in a circle.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    bindparam,
+    cast,
+    delete,
+    func,
+    insert,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy import Sequence as SqlSequence
-from sqlalchemy import bindparam, func, insert, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from billtrack.core.periods import Month
@@ -56,6 +67,23 @@ class UsedKey:
     record_id: int
     fingerprint: bytes
 
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """A sum of quantities, base units, and how many records it is made of."""
+
+    quantity: int
+    count: int
+
+    def __add__(self, other: Total) -> Total:
+        """Return the sum of both."""
+        return Total(self.quantity + other.quantity, self.count + other.count)
+
+
+NOTHING = Total(0, 0)
+
+SLOT = 900
+"""Seconds: the clocks of the world are set by quarters of an hour, and days begin there."""
 
 DayKey = tuple[int, int, date]
 MonthKey = tuple[int, int, Month]
@@ -109,6 +137,63 @@ def month_totals(keys: Sequence[MonthKey]) -> dict[MonthKey, int]:
             for user_id, meter_id, quantity in db.session.execute(query):
                 totals[user_id, meter_id, month] += quantity
     return totals
+
+
+def recorded_totals(
+    user_id: int, *, meter_id: int | None = None
+) -> dict[tuple[int, datetime], Total]:
+    """Return what the records of a user sum to, by meter and quarter of an hour (its start)."""
+    if db.session.get_bind().dialect.name == "postgresql":
+        seconds: ColumnElement[Any] = func.floor(func.extract("epoch", UsageRecord.occurred_at))
+    else:
+        # Without its fraction, which SQLite would round up into the next second, and day.
+        seconds = func.strftime("%s", func.substr(UsageRecord.occurred_at, 1, 19))
+    slot = cast(seconds, BigInteger) // SLOT
+    query = (
+        select(UsageRecord.meter_id, slot, func.sum(UsageRecord.quantity), func.count())
+        .where(UsageRecord.user_id == user_id)
+        .group_by(UsageRecord.meter_id, slot)
+    )
+    if meter_id is not None:
+        query = query.where(UsageRecord.meter_id == meter_id)
+    return {
+        (meter, datetime.fromtimestamp(number * SLOT, UTC)): Total(int(quantity), count)
+        for meter, number, quantity, count in db.session.execute(query)
+    }
+
+
+def rolled_up_totals(user_id: int) -> dict[tuple[int, date], Total]:
+    """Return the rollups of a user by meter and billing day."""
+    query = select(UsageDaily.meter_id, UsageDaily.day, UsageDaily.quantity, UsageDaily.count)
+    rows = db.session.execute(query.where(UsageDaily.user_id == user_id))
+    return {(meter, day): Total(quantity, count) for meter, day, quantity, count in rows}
+
+
+def lock_rollups(user_id: int, meter_id: int, days: Sequence[date]) -> None:
+    """Make other writers wait for these rollups, which are there afterwards."""
+    rows = [
+        {"user_id": user_id, "meter_id": meter_id, "day": day, "quantity": 0, "count": 0}
+        for day in sorted(days)
+    ]
+    insert_ignore(UsageDaily, rows, returning=UsageDaily.day)
+    own = (UsageDaily.user_id == user_id, UsageDaily.meter_id == meter_id)
+    locked = select(UsageDaily.day).where(*own, UsageDaily.day.between(min(days), max(days)))
+    db.session.execute(locked.order_by(UsageDaily.day).with_for_update())
+
+
+def set_rollups(user_id: int, meter_id: int, totals: Mapping[date, Total]) -> None:
+    """Write these sums into rollups that are locked; one of nothing is removed."""
+    for day, total in totals.items():
+        row = (
+            UsageDaily.user_id == user_id,
+            UsageDaily.meter_id == meter_id,
+            UsageDaily.day == day,
+        )
+        if total == NOTHING:
+            db.session.execute(delete(UsageDaily).where(*row))
+        else:
+            values = {"quantity": total.quantity, "count": total.count}
+            db.session.execute(update(UsageDaily).where(*row).values(**values))
 
 
 def _next_ids(count: int) -> list[int]:
