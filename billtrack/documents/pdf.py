@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import multiprocessing
+import subprocess
+import tempfile
 import threading
 from collections.abc import Sequence
 from concurrent.futures import CancelledError
@@ -11,11 +13,13 @@ from concurrent.futures import TimeoutError as RenderTimeout
 from concurrent.futures.process import BrokenProcessPool
 from ctypes.util import find_library
 
+import structlog
 from pebble import ProcessExpired, ProcessPool
 
 from billtrack.core.errors import BilltrackError, UnavailableError
 from billtrack.documents import rendering
-from billtrack.process import die_with_parent
+
+log = structlog.get_logger(__name__)
 
 TIME_LIMIT = 120
 """Seconds after which a rendering process is killed."""
@@ -26,6 +30,9 @@ LIBRARIES = {
     "harfbuzz-subset": "libharfbuzz-subset0",
 }
 """Shared libraries that WeasyPrint loads, by the Debian package that has them."""
+
+FONTS = {"ja": "fonts-noto-cjk", "ko": "fonts-noto-cjk", "zh-cn": "fonts-noto-cjk"}
+"""Languages whose fonts are too large to come with billtrack, by the Debian package of them."""
 
 
 class RenderingTooLong(BilltrackError):
@@ -51,6 +58,11 @@ def missing_packages() -> Sequence[str]:
     return [package for library, package in LIBRARIES.items() if not _loads(library)]
 
 
+def missing_font_packages() -> Sequence[str]:
+    """Return the Debian packages of fonts that some names need; PDFs can be made without them."""
+    return sorted({package for language, package in FONTS.items() if not _has_font(language)})
+
+
 def require_libraries() -> None:
     """Raise RenderingUnavailable, naming the command that helps, when libraries are missing."""
     missing = missing_packages()
@@ -67,12 +79,17 @@ class PdfRenderer:
         self._processes = processes
         self._lock = threading.Lock()
         self._pool: ProcessPool | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     def warm_up(self) -> None:
         """Start the processes before the first document asks for them."""
         require_libraries()
-        for _ in range(self._processes):
-            self._running().schedule(rendering.warm_up)
+        self._running().schedule(bool)  # asked for anything, the pool starts all its processes
+        if missing := missing_font_packages():
+            command = f"apt-get install {' '.join(missing)}"
+            log.info(
+                "fonts_missing", detail=f"Chinese, Japanese and Korean in PDFs need: {command}"
+            )
 
     def render(self, html: str, *, identifier: str) -> bytes:
         """Return the PDF of the page.
@@ -104,6 +121,9 @@ class PdfRenderer:
             self._pool.stop()
             self._pool.join()
             self._pool = None
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
 
     def _running(self) -> ProcessPool:
         with self._lock:
@@ -111,10 +131,12 @@ class PdfRenderer:
             if self._pool is not None and not self._pool.active:
                 self._discard()
             if self._pool is None:
+                self._folder = tempfile.TemporaryDirectory(prefix="billtrack-fonts-")
                 self._pool = ProcessPool(
                     max_workers=self._processes,
                     max_tasks=500,
-                    initializer=die_with_parent,
+                    initializer=rendering.start,
+                    initargs=[self._folder.name],
                     context=multiprocessing.get_context("spawn"),
                 )
             return self._pool
@@ -129,3 +151,12 @@ def _loads(library: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def _has_font(language: str) -> bool:
+    command = ["fc-list", f":lang={language}", "family"]
+    try:
+        found = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 (our words)
+    except FileNotFoundError:  # comes with Pango on Debian; elsewhere there is no way to know
+        return True
+    return bool(found.stdout.strip())

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import gc
+import os
+import tempfile
 from functools import cache
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlsplit
+
+from billtrack.process import die_with_parent
 
 if TYPE_CHECKING:
     from weasyprint import CSS
@@ -25,8 +30,14 @@ class Looks(NamedTuple):
     fonts: FontConfiguration
 
 
-def warm_up() -> None:
-    """Load what rendering needs, so that the first document does not wait for it."""
+def start(folder: str) -> None:
+    """Begin a rendering process: load what it needs, so that no document waits for it.
+
+    Its unpacked fonts lie in `folder`, which outlives the process: one that is killed
+    could not clear them away.
+    """
+    die_with_parent()
+    tempfile.tempdir = folder
     render_pdf("<!doctype html><title>Nothing</title><p>0", "warm-up")
     # What is loaded now stays: collections need not look through it after every document.
     gc.collect()
@@ -60,7 +71,11 @@ def _looks() -> Looks:
     from weasyprint import CSS  # noqa: PLC0415
     from weasyprint.text.fonts import FontConfiguration  # noqa: PLC0415
 
+    # An unpacked font says when that was, in every document: always the same instant then.
+    os.environ["SOURCE_DATE_EPOCH"] = "0"
     fonts = FontConfiguration()
+    # Else a process that ends in peace would leave its fonts behind, too.
+    Finalize(fonts, fonts.__del__, exitpriority=1)
     style_sheets = [
         CSS(filename=STATIC / name, font_config=fonts, url_fetcher=_packaged_files())
         for name in STYLE_SHEETS
