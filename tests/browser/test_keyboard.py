@@ -46,6 +46,18 @@ def assert_focus_is_shown_all_the_way(page: Page, path: str) -> None:
     assert len(seen) >= all_there.filter(visible=True).count()
 
 
+@pytest.mark.parametrize("script", [True, False], ids=["javascript", "plain"])
+def test_a_phone_reaches_the_whole_navigation(visit: Open, *, script: bool) -> None:
+    tab = visit(viewport={"width": 360, "height": 740}, java_script_enabled=script)
+    tab.sign_in("manager")
+    tab.go("/settings/profile")
+    here = tab.page.get_by_role("link", name="Settings").first
+    if not script:
+        here.focus()  # what takes the focus comes into view by itself
+    expect(here).to_be_in_viewport(ratio=1)
+    assert tab.page.evaluate("scrollY") == 0
+
+
 def test_a_slash_leads_to_the_search_unless_one_is_typing(visit: Open) -> None:
     tab = visit()
     tab.sign_in("manager")

@@ -25,3 +25,11 @@ document.addEventListener("visibilitychange", () => {
     if (!isPart) htmx.ajax("GET", element.getAttribute("hx-get"), { source: element });
   }
 });
+
+/* On a phone the navigation is a row that scrolls: begin where the reader is. */
+const here = document.querySelector(".nav-link[aria-current]");
+const row = here?.closest(".nav-list");
+if (row) {
+  const [inner, outer] = [here, row].map((element) => element.getBoundingClientRect());
+  row.scrollLeft += inner.left - outer.left - (outer.width - inner.width) / 2;
+}
