@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -14,11 +13,11 @@ AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="
 PROBES = (Path(__file__).parent / "probes.js").read_text(encoding="utf-8")
 
 
-# Checks of colours take most of the time: the rows of a long table look like those before.
-LONG = "tbody tr:nth-child(n + 13)"
+# Colours take most of the time, and what repeats is coloured like those before.
+REPEATED = ("tbody tr:nth-child(n + 7)", ".api-columns section:nth-of-type(n + 9)")
 
 
-def find_faults(page: Page, name: str, *, leave_out: Sequence[str] = ()) -> list[str]:
+def find_faults(page: Page, name: str, *, leave_out: tuple[str, ...] = ()) -> list[str]:
     """Return what is wrong with the page that is open, in every width and scheme.
 
     `leave_out`: selectors of what has been looked at elsewhere.
@@ -30,9 +29,10 @@ def find_faults(page: Page, name: str, *, leave_out: Sequence[str] = ()) -> list
     found = []
     for width, height in WIDTHS.items():
         page.set_viewport_size({"width": width, "height": height})
+        faults = page.evaluate("(seen) => probes.faults(seen)", list(leave_out))
+        found += [f"{name} {width}: {fault}" for fault in faults]
         for scheme in SCHEMES:
             page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-            asked = {"onlyColours": scheme != SCHEMES[0], "leaveOut": [LONG, *leave_out]}
-            faults = page.evaluate("(asked) => probes.faults(asked)", asked)
+            faults = page.evaluate("(seen) => probes.faintness(seen)", [*REPEATED, *leave_out])
             found += [f"{name} {width} {scheme}: {fault}" for fault in faults]
     return found

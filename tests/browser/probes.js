@@ -1,30 +1,29 @@
 // What the tests ask a page about itself; set beside axe, once for each page that is loaded.
+const COLOURS = ["color-contrast", "link-in-text-block"];
+const told = (rule) =>
+  rule.nodes.map((node) => `${rule.id} (${rule.impact}): ${node.html.slice(0, 160)}`);
+
 window.probes = {
-  // Everything that is wrong in this width and colour scheme, each fault as one line.
-  // onlyColours: what does not hang on colours is looked at in one scheme. leaveOut: selectors.
-  async faults({ onlyColours, leaveOut }) {
-    const wide = onlyColours ? [] : this.tooWide().map((name) => `too wide: ${name}`);
-    const found = await axe.run(
-      { exclude: leaveOut },
-      {
-        resultTypes: ["violations", "incomplete"],
-        elementRef: true,
-        ...(onlyColours && { runOnly: ["color-contrast", "link-in-text-block"] }),
-      },
-    );
-    const told = found.violations.flatMap((rule) =>
-      rule.nodes.map((node) => `${rule.id} (${rule.impact}): ${node.html.slice(0, 160)}`),
-    );
-    const undecided = found.incomplete.flatMap((rule) =>
-      rule.nodes.map((node) => ({ rule: rule.id, node })),
-    );
-    const texts = undecided.filter((one) => one.rule === "color-contrast");
-    const others = undecided.filter((one) => one.rule !== "color-contrast");
+  // What is wrong whatever the colours, each fault as one line. seen: selectors of what is known.
+  async faults(seen) {
+    const rules = Object.fromEntries(COLOURS.map((id) => [id, { enabled: false }]));
+    const found = await axe.run({ exclude: seen }, { rules });
     return [
-      ...wide,
-      ...told,
-      ...others.map((one) => `${one.rule} undecided: ${one.node.html.slice(0, 160)}`),
-      ...this.tooFaint(texts.map((one) => one.node.element)),
+      ...this.tooWide().map((name) => `too wide: ${name}`),
+      ...found.violations.flatMap(told),
+      ...found.incomplete.flatMap(told),
+    ];
+  },
+
+  // What cannot be told from what lies under or beside it.
+  async faintness(seen) {
+    const found = await axe.run({ exclude: seen }, { runOnly: COLOURS, elementRef: true });
+    const contrast = (rule) => rule.id === "color-contrast";
+    const undecided = found.incomplete.filter(contrast).flatMap((rule) => rule.nodes);
+    return [
+      ...found.violations.flatMap(told),
+      ...found.incomplete.filter((rule) => !contrast(rule)).flatMap(told),
+      ...this.tooFaint(undecided.map((node) => node.element)),
     ];
   },
 
