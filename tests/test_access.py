@@ -44,11 +44,13 @@ NONE = "403 403"
 
 QUOTE = {"currency": "USD", "charges": [], "usage": {}}
 RECORD = {"quantity": 1, "event": "api_calls", "user_id": "{user}"}
+BATCH = {"records": [RECORD]}
 
 # endpoint → method, path, body, and what admin, manager, provider and customer get.
 # A customer's API key reads only: what a customer may write, it writes on the pages.
 API: dict[str, tuple[str, str, Any, tuple[str, str, str, str]]] = {
     "api.record_usage": ("POST", "/api/v1/usage/", RECORD, (ALL, ALL, ALL, NONE)),
+    "api.record_batch": ("POST", "/api/v1/usage/batch", BATCH, (ALL, ALL, ALL, NONE)),
     "api.show_record": ("GET", "/api/v1/usage/{record}", None, (ALL, ALL, OWN, OWN)),
     "api.list_usage": ("GET", "/api/v1/usage", None, (ALL, ALL, ALL, ALL)),
     "api.summarize_usage": ("GET", "/api/v1/usage/summary", None, (ALL, ALL, ALL, ALL)),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC
 from enum import StrEnum
 
@@ -49,21 +49,22 @@ class ReversalOfReversal(ConflictError):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one input: its status with the stored record, or what refused it."""
+    """What became of one input: its status with the id of the record, or what refused it."""
 
     status: Status
-    record: RecordView | None = None
+    record_id: int | None = None
     error: BilltrackError | None = None
 
 
-def submit(inputs: Sequence[UsageInput], *, terms: Terms) -> list[Outcome]:
+def submit(inputs: Sequence[UsageInput], *, terms: Terms, is_whole: bool = False) -> list[Outcome]:
     """Take in the records; return one answer for each, in order.
 
     A key that the account used before answers with the original record, or with a conflict
     when the content differs; then nothing else is checked. One refused record never blocks
-    the others, and uses up no key.
+    the others, and uses up no key; with `is_whole` it stops all of them, and those that
+    would have been accepted come back without an id.
     """
-    batch = _Batch(inputs, terms)
+    batch = _Batch(inputs, terms, is_whole=is_whole)
     for _ in range(MAX_ATTEMPTS):
         try:
             return batch.run()
@@ -77,9 +78,10 @@ def submit_one(item: UsageInput, *, terms: Terms) -> tuple[RecordView, bool]:
     (outcome,) = submit([item], terms=terms)
     if outcome.error is not None:
         raise outcome.error
-    if outcome.record is None:
-        raise RuntimeError("an accepted or known record comes with the record")
-    return outcome.record, outcome.status is Status.ACCEPTED
+    if outcome.record_id is None:
+        raise RuntimeError("an accepted or known record comes with its id")
+    record = records_by_id([outcome.record_id])[outcome.record_id]
+    return record, outcome.status is Status.ACCEPTED
 
 
 def reverse(
@@ -122,7 +124,7 @@ def _store_reversal(original: RecordView, reason: str, actor: audit.Actor, terms
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """An outcome whose record is not read yet: a stored id, or a position among the new."""
+    """An outcome that is not stored yet: the id of a known record, or a place among the new."""
 
     status: Status
     record_id: int | None = None
@@ -133,9 +135,12 @@ class _Answer:
 class _Batch:
     """Inputs on their way into the store; may be tried more than once."""
 
-    def __init__(self, inputs: Sequence[UsageInput], terms: Terms) -> None:
+    def __init__(
+        self, inputs: Sequence[UsageInput], terms: Terms, *, is_whole: bool = False
+    ) -> None:
         self._inputs = inputs
         self._terms = terms
+        self._is_whole = is_whole
         self._hashes = [_key_hash(terms.recorded_by_id, item) for item in inputs]
         self._prints = [_fingerprint(item) for item in inputs]
 
@@ -144,14 +149,11 @@ class _Batch:
         with transaction():
             known = store.used_keys([key for key in self._hashes if key is not None])
             answers, fresh = self._sort_out(known)
+            if self._is_whole and any(answer.error for answer in answers):
+                return [Outcome(a.status, a.record_id, a.error) for a in answers]
             ids = store.append(fresh) if fresh else []
-        answers = [
-            answer if answer.position is None else replace(answer, record_id=ids[answer.position])
-            for answer in answers
-        ]
-        records = records_by_id([a.record_id for a in answers if a.record_id is not None])
         return [
-            Outcome(a.status, records[a.record_id] if a.record_id is not None else None, a.error)
+            Outcome(a.status, a.record_id if a.position is None else ids[a.position], a.error)
             for a in answers
         ]
 

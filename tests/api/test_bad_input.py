@@ -71,6 +71,11 @@ PERIOD_FIELDS: dict[str, list[Any]] = {"month": NOT_MONTH, "format": [*NOT_TEXT,
 # method, path → a body that is accepted, its required fields, and what each field may not be
 BODIES: dict[tuple[str, str], tuple[dict[str, Any], list[str], dict[str, list[Any]]]] = {
     ("POST", "/api/v1/usage/"): (USAGE, ["quantity", "event", "user_id"], USAGE_FIELDS),
+    ("POST", "/api/v1/usage/batch"): (
+        {"records": [USAGE]},
+        ["records"],
+        {"records": [*NOT_TEXT, "", [], {}, None]},
+    ),
     ("POST", "/api/v1/usage/{record}/reverse"): (
         {"reason": "sent twice"},
         ["reason"],

@@ -13,6 +13,7 @@ from billtrack.api.v1 import (  # noqa: F401 (importing a module adds its routes
     reports,
     statements,
     usage,
+    usage_batches,
     users,
 )
 from billtrack.api.v1.blueprint import api

@@ -35,11 +35,11 @@ class StrictAdapter(PydanticAdapter):
         try:
             model: BaseModel = parse()
         except ValidationError as error:
-            details = error.errors(include_url=False, include_context=False, include_input=False)
-            if details[0]["type"] == "json_invalid":
-                raise UnparsableError(details[0]["msg"]) from error
+            first, *_ = error.errors(include_url=False, include_context=False, include_input=False)
+            if first["type"] == "json_invalid":
+                raise UnparsableError(first["msg"]) from error
             raise InvalidError(
-                "The request has invalid fields.", errors=_fields(details)
+                "The request has invalid fields.", errors=field_errors(error)
             ) from error
         return model
 
@@ -57,7 +57,9 @@ def _query(request: Request) -> dict[str, Any]:
     return request.args.to_dict()
 
 
-def _fields(details: Any) -> list[FieldError]:
+def field_errors(error: ValidationError) -> list[FieldError]:
+    """Return what is wrong, field by field, in words for whoever sent it."""
+    details = error.errors(include_url=False, include_context=False, include_input=False)
     return [FieldError(_path(detail["loc"]), detail["msg"]) for detail in details[:MAX_ERRORS]]
 
 

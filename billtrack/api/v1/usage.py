@@ -144,14 +144,7 @@ def record_usage(json_data: NewUsage) -> tuple[dict[str, Any], int, dict[str, st
     With an idempotency key a repeated request answers 200 with the original record, for ever;
     the same key with other content answers 409.
     """
-    item = UsageInput(
-        user_id=json_data.user_id,
-        event=json_data.event,
-        quantity=json_data.quantity,
-        occurred_at=json_data.occurred_at,
-        idempotency_key=_one_key(json_data.idempotency_key),
-        metadata=json_data.metadata,
-    )
+    item = to_input(json_data, _one_key(json_data.idempotency_key))
     record, is_new = intake.submit_one(item, terms=terms())
     location = {"Location": f"/api/v1/usage/{record.id}"}
     return record_json(record), 201 if is_new else 200, location
@@ -215,6 +208,18 @@ def reverse_record(
     )
     location = {"Location": f"/api/v1/usage/{record.id}"}
     return record_json(record), 201 if is_new else 200, location
+
+
+def to_input(sent: NewUsage, key: str | None) -> UsageInput:
+    """Return the record as intake takes it, under this key."""
+    return UsageInput(
+        user_id=sent.user_id,
+        event=sent.event,
+        quantity=sent.quantity,
+        occurred_at=sent.occurred_at,
+        idempotency_key=key,
+        metadata=sent.metadata,
+    )
 
 
 def terms() -> Terms:
