@@ -73,9 +73,16 @@ def _looks() -> Looks:
 
     # An unpacked font says when that was, in every document: always the same instant then.
     os.environ["SOURCE_DATE_EPOCH"] = "0"
-    fonts = FontConfiguration()
+
+    class PackagedFonts(FontConfiguration):  # type: ignore[misc]
+        """Clears its folder away when told: at the interpreter's own end, rmtree is gone."""
+
+        def __del__(self) -> None:
+            """Leave the folder to whoever ends the process."""
+
+    fonts = PackagedFonts()
     # Else a process that ends in peace would leave its fonts behind, too.
-    Finalize(fonts, fonts.__del__, exitpriority=1)
+    Finalize(None, FontConfiguration.__del__, args=(fonts,), exitpriority=1)
     style_sheets = [
         CSS(filename=STATIC / name, font_config=fonts, url_fetcher=_packaged_files())
         for name in STYLE_SHEETS

@@ -62,9 +62,13 @@ def is_alive(pid: int) -> bool:
 def descendants(pid: int) -> list[int]:
     """Return every process below this one, whichever thread started it."""
     found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        with contextlib.suppress(OSError):
-            found += [int(child) for child in task.read_text().split()]
+    tasks: list[str] = []
+    with contextlib.suppress(OSError):  # it has just ended
+        tasks = os.listdir(f"/proc/{pid}/task")
+    for task in tasks:
+        with contextlib.suppress(OSError):  # or this thread of it
+            children = Path(f"/proc/{pid}/task/{task}/children").read_text()
+            found += [int(child) for child in children.split()]
     return found + [below for child in found for below in descendants(child)]
 
 
