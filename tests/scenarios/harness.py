@@ -62,13 +62,12 @@ def is_alive(pid: int) -> bool:
 def descendants(pid: int) -> list[int]:
     """Return every process below this one, whichever thread started it."""
     found: list[int] = []
-    tasks: list[str] = []
+    tasks: list[Path] = []
     with contextlib.suppress(OSError):  # it has just ended
-        tasks = os.listdir(f"/proc/{pid}/task")
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
     for task in tasks:
         with contextlib.suppress(OSError):  # or this thread of it
-            children = Path(f"/proc/{pid}/task/{task}/children").read_text()
-            found += [int(child) for child in children.split()]
+            found += [int(child) for child in (task / "children").read_text().split()]
     return found + [below for child in found for below in descendants(child)]
 
 
