@@ -242,6 +242,9 @@ def test_a_long_name_stays_in_its_place(
     use(cast, *month(), USUAL)
     document = lay(*month())
     assert_neat(document)
+    period = next(one for one in document.pages[0] if one.text == "Period")
+    address = [one for one in document.pages[0] if "xxx" in one.text or "verylong" in one.text]
+    assert max(one.right for one in address) < period.left
     total = next(one for one in document.pages[0] if one.text.startswith("$"))
     assert total.right == pytest.approx(document.right, abs=1)
 
