@@ -28,7 +28,9 @@ from billtrack.jobs.runner import Runner
 from billtrack.reports.build import UsageReportBuilder
 from billtrack.reports.models import Report
 from billtrack.reports.operations import USAGE_REPORT, request_report
-from tests.cast import SYSTEM, Cast, create_record, create_user
+from billtrack.usage.intake import submit
+from billtrack.usage.rules import UsageInput
+from tests.cast import SYSTEM, Cast, create_record, create_user, terms
 
 pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
 
@@ -276,7 +278,15 @@ def test_it_fails_with_advice_when_rendering_takes_too_long(
     cast: Cast, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     today = datetime.now(UTC).date()
-    create_record(cast, occurred_at=on(today - timedelta(days=360)))
+    # A second of work: the pool looks at its limits only several times a second.
+    submit(
+        [
+            UsageInput(cast.customer.id, event, 1000 + n, on(today - timedelta(days=n)))
+            for n in range(1, 365)
+            for event in ("api_calls", "vm_uptime", "cpu_time", "data_storage")
+        ],
+        terms=terms(cast.provider),
+    )
     monkeypatch.setattr(pdf, "TIME_LIMIT", 0.05)
     job = make(cast.customer.user, today - timedelta(days=365), today).job
     assert job.status == "failed"
