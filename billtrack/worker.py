@@ -113,11 +113,12 @@ def _keep(app: APIFlask, runner: Runner, stopping: threading.Event) -> None:
                         beat(runner.worker_id, now=now)
                         renew_leases(runner.running(), now=now)
                     last_beat = now.timestamp()
-                with transaction():
-                    sweep(now=now)
+                # First, for the sweep rings only once a minute.
                 if not queue_is_reachable():
                     log.warning("queue_unavailable")
                     mend_queue()
+                with transaction():
+                    sweep(now=now)
         except SQLAlchemyError as error:
             # The database is away: leases run out meanwhile, and the next round goes on.
             log.warning("database_unavailable", error=str(error))
