@@ -31,6 +31,8 @@ from billtrack.db import transaction
 from billtrack.documents.pdf import PdfRenderer
 from billtrack.extensions import db
 from billtrack.jobs.models import Job
+from billtrack.plans import standard
+from billtrack.plans.operations import subscribe
 from billtrack.provisioning.initialise import initialise
 from billtrack.reports.catalog import read_usage_report
 from billtrack.reports.models import Report
@@ -76,6 +78,8 @@ def _create_customers() -> tuple[User, User]:
     """Return a customer with one record and one with a year of daily usage of everything."""
     provider = terms(Member(create_user(role=Role.PROVIDER, email="provider@bench.example"), ""))
     once, busy = (create_user(email=f"{name}@bench.example") for name in ("once", "busy"))
+    for user in (once, busy):
+        _subscribe_before(_this_month(), user)
     records = [UsageInput(once.id, "vm_uptime", 1, _midnight(_last_month().last), None)]
     records += [
         UsageInput(busy.id, event, usual - 7 * number, _midnight(day), None)
@@ -86,12 +90,26 @@ def _create_customers() -> tuple[User, User]:
     return once, busy
 
 
+def _subscribe_before(month: Month, user: User) -> None:
+    """Put the user on the standard plan for the two years before the month of its account."""
+    years: dict[str, Any] = {
+        "starts_on": month.first.replace(year=month.first.year - 2),
+        "ends_on": month.first - timedelta(days=1),
+    }
+    with transaction():
+        subscribe(user.id, actor=SYSTEM, now=datetime.now(UTC), plan_code=standard.CODE, **years)
+
+
 def _midnight(day: date) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
+def _this_month() -> Month:
+    return Month.of(datetime.now(UTC).date())
+
+
 def _last_month() -> DateRange:
-    return Month.of(datetime.now(UTC).date().replace(day=1) - timedelta(days=1)).dates
+    return Month.of(_this_month().first - timedelta(days=1)).dates
 
 
 def _last_year() -> DateRange:

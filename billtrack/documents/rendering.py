@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import tempfile
 from functools import cache
 from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlsplit
+from xml.etree import ElementTree
 
+from billtrack.documents.tokens import read_tokens, with_values
 from billtrack.process import die_with_parent
 
 if TYPE_CHECKING:
-    from weasyprint import CSS
+    from weasyprint import CSS, HTML
     from weasyprint.text.fonts import FontConfiguration
     from weasyprint.urls import URLFetcher
 
 STATIC = Path(__file__).resolve().parent.parent / "static"
-STYLE_SHEETS = ("css/tokens.css", "fonts/print.css", "css/print.css")
+STYLE_SHEETS = ("fonts/print.css", "css/print.css")
 """What every document looks like; a page need not link to them."""
+
+TOKENS = STATIC / "css" / "tokens.css"
+"""The colours that the style sheets name."""
+
+NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+"""Characters that no XML document may have, escaped or not; nothing of them is seen anyway."""
 
 
 class Looks(NamedTuple):
@@ -38,31 +47,45 @@ def start(folder: str) -> None:
     """
     die_with_parent()
     tempfile.tempdir = folder
-    render_pdf("<!doctype html><title>Nothing</title><p>0", "warm-up")
+    render_pdf("<html><head><title>Nothing</title></head><body>0</body></html>", "warm-up")
     # What is loaded now stays: collections need not look through it after every document.
     gc.collect()
     gc.freeze()
 
 
 def render_pdf(html: str, identifier: str) -> bytes:
-    """Return the PDF of a complete HTML page; the same page gives the same bytes.
+    """Return the PDF of a complete page in XHTML; the same page gives the same bytes.
 
     `identifier` becomes the file's id. Style sheets and fonts come from billtrack's own
-    static files; any other address is refused and left out.
+    static files; any other address is refused and left out. Raises ElementTree.ParseError
+    for a page that is not well-formed.
     """
-    import weasyprint  # noqa: PLC0415 (only rendering processes pay for it)
-
     looks = _looks()
-    page = weasyprint.HTML(
-        string=html, base_url=STATIC.as_uri() + "/", url_fetcher=_packaged_files()
-    )
-    document: bytes = page.write_pdf(
+    document: bytes = _page(html).write_pdf(
         pdf_identifier=identifier.encode(),
         pdf_tags=True,
         stylesheets=looks.style_sheets,
         font_config=looks.fonts,
     )
     return document
+
+
+def _page(html: str) -> HTML:
+    """Parse the page as XML: reading it as HTML takes an eighth of the time of a document."""
+    import weasyprint  # noqa: PLC0415 (only rendering processes pay for it)
+    from cssselect2 import ElementWrapper  # noqa: PLC0415
+
+    class Page(weasyprint.HTML):  # type: ignore[misc]
+        """A page that is a tree already."""
+
+        def __init__(self, root: ElementTree.Element) -> None:
+            self.base_url = STATIC.as_uri() + "/"
+            self.url_fetcher = _packaged_files()
+            self.media_type = "print"
+            self.wrapper_element = ElementWrapper.from_html_root(root, content_language=None)
+            self.etree_element = root
+
+    return Page(ElementTree.fromstring(NOT_XML.sub("", html)))  # noqa: S314 (our own page)
 
 
 @cache
@@ -83,8 +106,14 @@ def _looks() -> Looks:
     fonts = PackagedFonts()
     # Else a process that ends in peace would leave its fonts behind, too.
     Finalize(None, FontConfiguration.__del__, args=(fonts,), exitpriority=1)
+    tokens = read_tokens(TOKENS)
     style_sheets = [
-        CSS(filename=STATIC / name, font_config=fonts, url_fetcher=_packaged_files())
+        CSS(
+            string=with_values((STATIC / name).read_text(encoding="utf-8"), tokens),
+            base_url=(STATIC / name).as_uri(),
+            font_config=fonts,
+            url_fetcher=_packaged_files(),
+        )
         for name in STYLE_SHEETS
     ]
     return Looks(style_sheets, fonts)

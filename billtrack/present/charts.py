@@ -7,7 +7,6 @@ and colours are attributes. Coordinates are whole hundredths, never floats.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from billtrack.documents.tokens import read_tokens
 from billtrack.present.filters import axis_text, day, day_short
 
 HEIGHT, TOP, BASE = 216, 8, 192  # of the drawing, its highest and its lowest line
@@ -81,8 +81,7 @@ def daily_chart(
 
 def read_paper(tokens: Path, *, width: int) -> Paper:
     """Take the light colours for print from tokens.css, the one place that names colours."""
-    light = tokens.read_text(encoding="utf-8").partition("@media")[0]
-    colours = dict(re.findall(r"--([a-z0-9-]+): (#[0-9a-f]{6});", light))
+    colours = read_tokens(tokens)
     fill, stroke = Markup('fill="{}"'), Markup('stroke="{}" stroke-width="0.6"')
     paints = {str(n): fill.format(colours[f"event-{n}"]) for n in (1, 2, 3, 4)}
     paints["forecast"] = fill.format(colours["forecast"])

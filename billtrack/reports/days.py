@@ -41,7 +41,7 @@ class DayTable:
     across: int
     heads: Sequence[str]
     lines: str
-    totals: Sequence[str]
+    sums: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +110,9 @@ def _table(
     columns: Sequence[Column],
     layout: tuple[int, int, int],
 ) -> DayTable:
-    across, digits, points = layout
+    across, *room = layout
     lines = [
-        _day(day) + "".join(_padded(column.texts[index], digits, points) for column in columns)
+        _day(day) + "".join(_padded(column.texts[index], *room) for column in columns)
         for index, day in enumerate(days)
     ]
     return DayTable(
@@ -121,7 +121,7 @@ def _table(
         across=across,
         heads=[column.head for column in columns],
         lines="\n".join(lines),
-        totals=[column.total for column in columns],
+        sums="".join(_padded(column.total, *room) for column in columns),
     )
 
 

@@ -30,7 +30,7 @@ NAMES = {
     "भारतीय सेवा": "Print-Devanagari",
 }
 FAR_EAST = ("山田 太郎 株式会社テスト", "北京数据服务有限公司", "주식회사 한국데이터")
-PAGE = '<!doctype html><html lang="en"><title>x</title><p>{name}</p><p><b>{name}</b> 42'
+PAGE = '<html lang="en"><title>x</title><body><p>{name}</p><p><b>{name}</b> 42</p></body></html>'
 
 RENDER = """
 import sys

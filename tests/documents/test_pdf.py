@@ -23,13 +23,14 @@ from tests.scenarios.harness import Running, assert_all_end, eventually, is_aliv
 
 Processes = Callable[[], list[int]]
 
-PAGE = "<!doctype html><title>Page</title><p>Hello"
-ROW = "<tr><td>1<td>2<td>3"
-ENDLESS = PAGE + "<table>" + ROW * 30_000
+PAGE = "<html><title>Page</title><body><p>Hello</p></body></html>"
+ROW = "<tr><td>1</td><td>2</td><td>3</td></tr>"
+START, END = "<html><title>Page</title><body><table>", "</table></body></html>"
+ENDLESS = START + ROW * 30_000 + END
 
 RENDER_FOR_EVER = f"""
 from billtrack.documents.pdf import PdfRenderer
-PdfRenderer(processes=1).render({PAGE + "<table>"!r} + {ROW!r} * 30_000, identifier="test")
+PdfRenderer(processes=1).render({START!r} + {ROW!r} * 30_000 + {END!r}, identifier="test")
 """
 
 

@@ -6,13 +6,17 @@ import socket
 import threading
 from collections.abc import Iterator
 from io import BytesIO
+from xml.etree import ElementTree
 
 import pytest
 from pypdf import PdfReader
 
 from billtrack.documents.rendering import STATIC, render_pdf
 
-PAGE = '<!doctype html><html lang="en"><title>Page</title>{head}<body><p>Hello {body}'
+PAGE = (
+    '<!DOCTYPE html><html lang="en"><head><title>Page</title>{head}</head>'
+    "<body><p>Hello {body}</p></body></html>"
+)
 
 
 class Listener:
@@ -48,16 +52,16 @@ def listener() -> Iterator[Listener]:
 @pytest.mark.parametrize(
     "markup",
     [
-        '<img src="http://{address}/x.png">',
-        '<img src="//{address}/x.png">',
-        '<img src="ftp://{address}/x.png">',
+        '<img src="http://{address}/x.png" />',
+        '<img src="//{address}/x.png" />',
+        '<img src="ftp://{address}/x.png" />',
         '<object data="http://{address}/x.svg"></object>',
-        '<link rel="stylesheet" href="http://{address}/x.css">',
-        '<link rel="attachment" href="http://{address}/x.txt">',
+        '<link rel="stylesheet" href="http://{address}/x.css" />',
+        '<link rel="attachment" href="http://{address}/x.txt" />',
         '<style>@import "http://{address}/x.css";</style>',
         "<style>@font-face {{ font-family: x; src: url(http://{address}/f) }}</style>",
         '<style>p {{ background: url("http://{address}/x.png") }}</style>',
-        '<svg width="9" height="9"><image href="http://{address}/x.png"/></svg>',
+        '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><image href="http://{address}/x.png"/></svg>',
     ],
 )
 def test_it_connects_to_nobody(listener: Listener, markup: str) -> None:
@@ -72,13 +76,26 @@ def test_it_connects_to_nobody(listener: Listener, markup: str) -> None:
 def test_it_reads_no_other_file(place: str) -> None:
     secret = STATIC.parent / "cli.py"
     address = place.format(secret=secret.as_uri(), name=secret.name, static=STATIC.as_uri())
-    page = PAGE.format(head=f'<link rel="attachment" href="{address}">', body="")
+    page = PAGE.format(head=f'<link rel="attachment" href="{address}" />', body="")
     document = PdfReader(BytesIO(render_pdf(page, "test")))
     assert document.attachments == {}
 
 
 def test_it_reads_the_packaged_files() -> None:
-    page = PAGE.format(head='<link rel="attachment" href="css/print.css">', body="")
+    page = PAGE.format(head='<link rel="attachment" href="css/print.css" />', body="")
     document = PdfReader(BytesIO(render_pdf(page, "test")))
     (content,) = document.attachments["print.css"]
     assert content == (STATIC / "css" / "print.css").read_bytes()
+
+
+@pytest.mark.parametrize("character", ["\0", "\x0b", "\x1f", "\ud83d", "\ufffe"])
+def test_it_leaves_out_characters_that_no_page_may_have(character: str) -> None:
+    page = PAGE.format(head="", body=f"Ad{character}a")
+    text = PdfReader(BytesIO(render_pdf(page, "test"))).pages[0].extract_text()
+    assert "Hello Ada" in text
+
+
+def test_it_reads_elements_as_they_are_closed() -> None:
+    """What a name could do that is not escaped shows as an error, not as a page."""
+    with pytest.raises(ElementTree.ParseError):
+        render_pdf(PAGE.format(head="", body="<b>Ada"), "test")

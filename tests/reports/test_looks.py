@@ -10,14 +10,13 @@ from itertools import combinations
 from typing import Any
 
 import pytest
-import weasyprint
 from apiflask import APIFlask
 from sqlalchemy import delete
 
 from billtrack.accounts.models import User
 from billtrack.core.periods import DateRange
 from billtrack.db import transaction
-from billtrack.documents.rendering import _looks
+from billtrack.documents.rendering import _looks, _page
 from billtrack.extensions import current_settings
 from billtrack.plans.models import Subscription
 from billtrack.plans.operations import create_plan, create_version, publish_version, subscribe
@@ -93,9 +92,7 @@ def lay(cast: Cast) -> Callable[..., Document]:
             report = request_report(user, DateRange(first, last), **asked)
         html = report_page(read_usage_report(report, user, current_settings()))
         looks = _looks()
-        rendered = weasyprint.HTML(string=html).render(
-            stylesheets=looks.style_sheets, font_config=looks.fonts
-        )
+        rendered = _page(html).render(stylesheets=looks.style_sheets, font_config=looks.fonts)
         box = rendered.pages[0]._page_box
         return Document(
             [list(_texts(page._page_box, "")) for page in rendered.pages],
