@@ -35,7 +35,7 @@ from billtrack.plans.operations import create_plan, create_version, publish_vers
 from billtrack.plans.queries import get_plan
 from billtrack.plans.standard import standard_charges
 from billtrack.provisioning.initialise import initialise
-from billtrack.statements.queries import Terms, list_daily_costs, list_statements
+from billtrack.statements.queries import Terms, read_given
 from billtrack.summaries.counting import count_month
 from billtrack.summaries.months import list_month_totals
 from billtrack.summaries.operations import refresh
@@ -131,10 +131,7 @@ def _figures(terms: Terms) -> Iterator[tuple[str, Callable[[], object], int]]:
     yield "newest records and today's count", lambda: _newest(terms, today), ROUNDS
     yield (
         "one customer: statement and daily costs",
-        lambda: (
-            list_statements([user_id], days, terms=terms),
-            list_daily_costs([user_id], days),
-        ),
+        lambda: _one_customer(user_id, days, terms),
         ROUNDS,
     )
     yield "one customer: last 13 months", lambda: list_month_totals([user_id], today), ROUNDS
@@ -147,6 +144,12 @@ def _figures(terms: Terms) -> Iterator[tuple[str, Callable[[], object], int]]:
 def _newest(terms: Terms, today: date) -> None:
     list_records(reach=EVERYTHING, matching=RecordFilter(), calendar=terms.calendar, limit=8)
     count_records(today, reach=EVERYTHING)
+
+
+def _one_customer(user_id: int, days: DateRange, terms: Terms) -> None:
+    given = read_given([user_id], days)
+    given.statement(user_id, terms=terms)
+    given.daily_costs(user_id)
 
 
 def _refresh_again(terms: Terms) -> None:

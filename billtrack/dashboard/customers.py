@@ -32,7 +32,7 @@ from billtrack.pricing.charges import TIERED_MODELS
 from billtrack.pricing.rating import rate
 from billtrack.pricing.statement import MixedCurrencies
 from billtrack.reports.queries import list_reports
-from billtrack.statements.queries import Terms, UserStatement, list_daily_costs, list_statements
+from billtrack.statements.queries import Given, Terms, UserStatement, read_given
 from billtrack.summaries.months import list_month_totals
 from billtrack.usage.meters import list_meters
 from billtrack.usage.queries import daily_totals
@@ -80,13 +80,14 @@ def _figures(
 ) -> dict[str, Any]:
     terms = Terms(current_calendar(), current_settings().currency, now)
     try:
-        found = list_statements([user_id], asked.days, terms=terms)[user_id]
+        given = read_given([user_id], asked.days)
+        found = given.statement(user_id, terms=terms)
     except MixedCurrencies as error:
         chart = None if show == COST else _usage_chart(user_id, asked, meters[show])
         return {"chart": chart, "statement": None, "mixed": error.detail, "unpriced": 0}
     is_cost = show == COST
     return {
-        "chart": _cost_chart(found, asked, meters)
+        "chart": _cost_chart(found, given, asked, meters)
         if is_cost
         else _usage_chart(user_id, asked, meters[show]),
         "statement": statement_view(found, meters) if has_content(found) else None,
@@ -97,7 +98,7 @@ def _figures(
     }
 
 
-def _cost_chart(found: UserStatement, asked: Asked, meters: Meters) -> Drawing | None:
+def _cost_chart(found: UserStatement, given: Given, asked: Asked, meters: Meters) -> Drawing | None:
     costs: dict[str, dict[date, int]] = {}
     if asked.by_month:  # the lines are by month already
         for line in found.statement.lines:
@@ -105,7 +106,7 @@ def _cost_chart(found: UserStatement, asked: Asked, meters: Meters) -> Drawing |
                 months = costs.setdefault(line.meter, {})
                 months[line.month.first] = months.get(line.month.first, 0) + line.amount
     else:
-        costs = list_daily_costs([found.user_id], asked.days)[found.user_id]
+        costs = given.daily_costs(found.user_id)
     return bars(
         asked,
         [(meter.name, meter.colour, costs.get(code, {})) for code, meter in meters.items()],

@@ -11,7 +11,7 @@ from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlsplit
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 from billtrack.documents.tokens import read_tokens, with_values
 from billtrack.process import die_with_parent
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from weasyprint.urls import URLFetcher
 
 STATIC = Path(__file__).resolve().parent.parent / "static"
+GARBAGE = 100_000
+"""Objects that may lie about before they are collected: what a long page leaves, some 50 MB."""
+
 STYLE_SHEETS = ("fonts/print.css", "css/print.css")
 """What every document looks like; a page need not link to them."""
 
@@ -48,9 +51,11 @@ def start(folder: str) -> None:
     die_with_parent()
     tempfile.tempdir = folder
     render_pdf("<html><head><title>Nothing</title></head><body>0</body></html>", "warm-up")
-    # What is loaded now stays: collections need not look through it after every document.
+    # What is loaded now stays: collections need not look through it, and need not come
+    # many times within a document.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(GARBAGE)
 
 
 def render_pdf(html: str, identifier: str) -> bytes:
@@ -78,14 +83,14 @@ def _page(html: str) -> HTML:
     class Page(weasyprint.HTML):  # type: ignore[misc]
         """A page that is a tree already."""
 
-        def __init__(self, root: ElementTree.Element) -> None:
+        def __init__(self, root: ET.Element) -> None:
             self.base_url = STATIC.as_uri() + "/"
             self.url_fetcher = _packaged_files()
             self.media_type = "print"
             self.wrapper_element = ElementWrapper.from_html_root(root, content_language=None)
             self.etree_element = root
 
-    return Page(ElementTree.fromstring(NOT_XML.sub("", html)))  # noqa: S314 (our own page)
+    return Page(ET.fromstring(NOT_XML.sub("", html)))  # noqa: S314 (our own page)
 
 
 @cache

@@ -22,6 +22,7 @@ HEIGHT, TOP, BASE = 216, 8, 192  # of the drawing, its highest and its lowest li
 GUTTER = 44  # room for the labels of the axis on paper; pages leave it by a margin
 STEPS = 4  # lines to aim at above zero
 LABELS = 7  # days that are named at most
+LABELS_ON_PAPER = 4
 HAIRLINE = 100  # between two events, in hundredths
 
 
@@ -103,6 +104,11 @@ class _Plot:
         self.step = _round_step(Fraction(max(high - low, 1), STEPS * factor)) * factor
         self.bottom = low // self.step * self.step
         self.top = max(-(-high // self.step), 1) * self.step
+        # y() in whole numbers: making a fraction takes ten times as long, and a year has thousands.
+        self._scale = self.step.denominator
+        self._scaled_top = int(self.top * self._scale)
+        rise = Fraction(100 * (BASE - TOP)) / ((self.top - self.bottom) * self._scale)
+        self._up, self._down = rise.numerator, rise.denominator
 
     def x(self, hundredths: int) -> str:
         if self.paper is None:
@@ -110,8 +116,8 @@ class _Plot:
         return _dotted(hundredths * self.paper.width // 100)
 
     def y(self, value: Fraction | int) -> int:
-        share = (self.top - value) / (self.top - self.bottom)
-        return round(100 * (TOP + (BASE - TOP) * share))
+        below_top = self._scaled_top - value * self._scale
+        return 100 * TOP + int((2 * below_top * self._up + self._down) // (2 * self._down))
 
     def paint(self, kind: int | str) -> Markup:
         if self.paper is None:
@@ -132,7 +138,8 @@ class _Plot:
         return Markup().join(parts)
 
     def day_labels(self, days: Sequence[date]) -> Markup:
-        every = 1 if self.slots <= LABELS else max(5, -(-self.slots // LABELS))
+        most = LABELS if self.paper is None else LABELS_ON_PAPER
+        every = 1 if self.slots <= most else max(5, -(-self.slots // most))
         mark = Markup('<text x="{}" y="{}" text-anchor="{}" {}>{}</text>')
         parts = []
         for index in range(0, len(days), every):

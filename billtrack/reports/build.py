@@ -50,7 +50,6 @@ class UsageReportBuilder:
         end_read()
         run.report_progress(30)
         content = make()
-        run.report_progress(90)
         for earlier in range(1, run.attempt):  # cut short, they may have left a file
             self.storage.remove(f"{run.job_id}/{earlier}")
         return partial(_store_file, run.job_id, self.storage.put(path, content))

@@ -18,8 +18,7 @@ from billtrack.statements.queries import (
     DailyCosts,
     Terms,
     UserStatement,
-    list_daily_costs,
-    list_statements,
+    read_given,
 )
 from billtrack.usage.meters import list_meters
 from billtrack.usage.models import Meter
@@ -77,6 +76,7 @@ def read_usage_report(report: Report, user: User, settings: Settings) -> UsageRe
     today = calendar.today(report.requested_at)
     terms = Terms(calendar, settings.currency, report.requested_at)
     plan = plan_on(user.id, min(days.last, today))
+    given = read_given([user.id], days)
     return UsageReport(
         number=report.job_id,
         requested_at=report.requested_at,
@@ -85,11 +85,11 @@ def read_usage_report(report: Report, user: User, settings: Settings) -> UsageRe
         customer_name=user.name,
         customer_email=user.email,
         plan_name=plan.name if plan else None,
-        found=list_statements([user.id], days, terms=terms)[user.id],
+        found=given.statement(user.id, terms=terms),
         shown=_days_so_far(days, today),
         meters=list_meters(),
         quantities=daily_totals([user.id], days)[user.id],
-        costs=list_daily_costs([user.id], days)[user.id],
+        costs=given.daily_costs(user.id),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -10,6 +10,7 @@ from billtrack.accounts.permissions import Reach
 from billtrack.accounts.queries import UserNotFound, find_user
 from billtrack.core.periods import BillingCalendar, DateRange, Month
 from billtrack.plans.queries import price_spans
+from billtrack.pricing.parts import PricedSpan
 from billtrack.pricing.statement import Statement, daily_costs, price_statement
 from billtrack.usage.meters import list_meters
 from billtrack.usage.queries import daily_totals
@@ -57,17 +58,29 @@ def list_statements(
     user_ids: Sequence[int], days: DateRange, *, terms: Terms
 ) -> dict[int, UserStatement]:
     """Return the statements of many users, whoever asks; a fixed number of queries."""
-    starts_at, ends_at = terms.calendar.period_of(days)
-    whole = _whole_months(days)
-    meters = [meter.code for meter in list_meters()]
-    usage = daily_totals(user_ids, DateRange(whole.first, days.last))
-    spans = price_spans(user_ids, whole)
-    statements = {}
-    for user_id in user_ids:
+    given = read_given(user_ids, days)
+    return {user_id: given.statement(user_id, terms=terms) for user_id in user_ids}
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What statements over some days are computed from, for many users: prices, usage by day."""
+
+    days: DateRange
+    meters: Sequence[str]
+    usage: Mapping[int, Mapping[str, Mapping[date, int]]]
+    spans: Mapping[int, Sequence[PricedSpan]]
+
+    def statement(self, user_id: int, *, terms: Terms) -> UserStatement:
+        """Return what the days cost the user. Raises MixedCurrencies."""
+        starts_at, ends_at = terms.calendar.period_of(self.days)
         statement = price_statement(
-            period=days, spans=spans[user_id], usage=usage[user_id], meters=meters
+            period=self.days,
+            spans=self.spans[user_id],
+            usage=self.usage[user_id],
+            meters=self.meters,
         )
-        statements[user_id] = UserStatement(
+        return UserStatement(
             user_id=user_id,
             statement=statement,
             currency=statement.currency or terms.default_currency,
@@ -76,20 +89,23 @@ def list_statements(
             starts_at=starts_at,
             ends_at=ends_at,
         )
-    return statements
+
+    def daily_costs(self, user_id: int) -> DailyCosts:
+        """Return what every day cost, by meter and day: the difference rule of statements."""
+        return daily_costs(
+            period=self.days,
+            spans=self.spans[user_id],
+            usage=self.usage[user_id],
+            meters=self.meters,
+        )
 
 
-def list_daily_costs(user_ids: Sequence[int], days: DateRange) -> dict[int, DailyCosts]:
-    """Return what every day cost, by user, meter and day: the difference rule of statements."""
-    whole = _whole_months(days)
-    meters = [meter.code for meter in list_meters()]
-    usage = daily_totals(user_ids, DateRange(whole.first, days.last))
-    spans = price_spans(user_ids, whole)
-    return {
-        user_id: daily_costs(period=days, spans=spans[user_id], usage=usage[user_id], meters=meters)
-        for user_id in user_ids
-    }
-
-
-def _whole_months(days: DateRange) -> DateRange:
-    return DateRange(Month.of(days.first).first, Month.of(days.last).last)
+def read_given(user_ids: Sequence[int], days: DateRange) -> Given:
+    """Read from the first of the month on, for a day's cost depends on the days before it."""
+    whole = DateRange(Month.of(days.first).first, Month.of(days.last).last)
+    return Given(
+        days=days,
+        meters=[meter.code for meter in list_meters()],
+        usage=daily_totals(user_ids, DateRange(whole.first, days.last)),
+        spans=price_spans(user_ids, whole),
+    )

@@ -6,7 +6,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from io import BytesIO
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 from pypdf import PdfReader
@@ -97,5 +97,5 @@ def test_it_leaves_out_characters_that_no_page_may_have(character: str) -> None:
 
 def test_it_reads_elements_as_they_are_closed() -> None:
     """What a name could do that is not escaped shows as an error, not as a page."""
-    with pytest.raises(ElementTree.ParseError):
+    with pytest.raises(ET.ParseError):
         render_pdf(PAGE.format(head="", body="<b>Ada"), "test")

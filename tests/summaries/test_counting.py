@@ -16,7 +16,7 @@ from billtrack.extensions import db
 from billtrack.plans.queries import price_spans
 from billtrack.pricing.forecast import expected_month
 from billtrack.pricing.statement import price_statement
-from billtrack.statements.queries import Terms, list_daily_costs, list_statements
+from billtrack.statements.queries import Terms, list_statements, read_given
 from billtrack.summaries import counting
 from billtrack.summaries.counting import count_month
 from billtrack.summaries.figures import Summary
@@ -79,7 +79,9 @@ def test_every_customer_costs_what_its_statement_says(counted: Summary) -> None:
 def test_days_are_the_sum_of_daily_costs(counted: Summary) -> None:
     currencies = {user_id: cost.currency for user_id, cost in counted.costs.items()}
     sums: Counter[tuple[str, str, date]] = Counter()
-    for user_id, costs in list_daily_costs(billed(DAYS), DAYS).items():
+    given = read_given(billed(DAYS), DAYS)
+    for user_id in billed(DAYS):
+        costs = given.daily_costs(user_id)
         for meter, by_day in costs.items():
             for day, minor in by_day.items():
                 sums[currencies[user_id], meter, day] += minor
