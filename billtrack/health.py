@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 from apiflask import APIBlueprint
@@ -13,10 +13,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from billtrack import __version__, access
 from billtrack.extensions import db
+from billtrack.installation.parts import is_migrated
 from billtrack.installation.queries import worker_is_alive
 from billtrack.jobs.bell import queue_is_reachable
 
 log = structlog.get_logger(__name__)
+WORD = {True: "ok", False: "down"}
 health = APIBlueprint("health", __name__, tag="System")
 
 
@@ -34,6 +36,54 @@ class Health(BaseModel):
     status: str
     version: str
     checks: Checks
+
+
+class Liveness(BaseModel):
+    """The process answers."""
+
+    status: Literal["ok"]
+
+
+class ReadyChecks(BaseModel):
+    """What this process needs to serve: ok or down."""
+
+    database: str
+    migrations: str
+
+
+class Readiness(BaseModel):
+    """Whether this process can serve."""
+
+    status: Literal["ready", "not_ready"]
+    checks: ReadyChecks
+
+
+@health.get("/api/v1/health/live")
+@access.public
+@health.output(Liveness)
+def show_liveness() -> dict[str, Any]:
+    """Tell that the process answers.
+
+    Touches nothing else: a process that does not answer this is to be started again.
+    """
+    return {"status": "ok"}
+
+
+@health.get("/api/v1/health/ready")
+@access.public
+@health.output(Readiness)
+@health.doc(responses={503: "This process cannot serve"})
+def show_readiness() -> tuple[dict[str, Any], int]:
+    """Tell whether this process can serve: its database answers and is up to date.
+
+    Queue and worker may be away: usage is still recorded and priced, and jobs wait.
+    """
+    database, is_current = _look_at_database()
+    body = {
+        "status": "ready" if is_current else "not_ready",
+        "checks": {"database": WORD[database], "migrations": WORD[is_current]},
+    }
+    return body, 200 if is_current else 503
 
 
 @health.get("/api/v1/health")
@@ -56,9 +106,20 @@ def show_health() -> tuple[dict[str, Any], int]:
     body = {
         "status": "ok" if is_ok else "down",
         "version": __version__,
-        "checks": {name: "ok" if fine else "down" for name, fine in checks.items()},
+        "checks": {name: WORD[fine] for name, fine in checks.items()},
     }
     return body, 200 if is_ok else 503
+
+
+def _look_at_database() -> tuple[bool, bool]:
+    """Tell whether the database answers, and whether it is up to date."""
+    if not _database_answers():
+        return False, False
+    try:
+        return True, is_migrated()
+    except SQLAlchemyError as error:
+        log.warning("database_unavailable", error=str(error))
+        return False, False
 
 
 def _database_answers() -> bool:

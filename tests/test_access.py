@@ -174,7 +174,14 @@ PAGES: dict[str, tuple[str, str, Any, tuple[str, str, str, str]]] = {
     "dashboard.sign_out": ("POST", "/sign-out", None, (ALL, ALL, ALL, ALL)),
     "docs.api": ("GET", "/docs/api", None, (ALL, ALL, ALL, ALL)),
 }
-PUBLIC = {"static", "health.show_health", "dashboard.sign_in", "dashboard.set_up"}
+PUBLIC = {
+    "static",
+    "health.show_health",
+    "health.show_liveness",
+    "health.show_readiness",
+    "dashboard.sign_in",
+    "dashboard.set_up",
+}
 
 
 @dataclass(frozen=True)

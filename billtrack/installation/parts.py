@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -24,7 +25,7 @@ class DatabaseState:
     version: str
     size: int
     revision: str | None
-    head: str | None
+    head: str
 
     @property
     def is_current(self) -> bool:
@@ -59,6 +60,18 @@ def get_database_state() -> DatabaseState:
     )
 
 
+def is_migrated() -> bool:
+    """Tell whether every migration has run that this program knows.
+
+    A database that a newer program has migrated further is taken for one that has them all:
+    else an upgrade would put every older process out of service before the first newer one.
+    """
+    connection = db.session.connection()
+    current = MigrationContext.configure(connection).get_current_revision()
+    known = _known_migrations(current_app.extensions["migrate"].directory)
+    return current is not None and (current == known[0] or current not in known)
+
+
 def list_workers(*, now: datetime) -> Sequence[WorkerState]:
     """Return the worker processes that were seen within a day, the one seen last first."""
     query = select(WorkerHeartbeat).order_by(WorkerHeartbeat.seen_at.desc())
@@ -68,6 +81,11 @@ def list_workers(*, now: datetime) -> Sequence[WorkerState]:
     ]
 
 
-def _newest_migration() -> str | None:
-    config = current_app.extensions["migrate"].migrate.get_config()
-    return ScriptDirectory.from_config(config).get_current_head()
+def _newest_migration() -> str:
+    return _known_migrations(current_app.extensions["migrate"].directory)[0]
+
+
+@cache
+def _known_migrations(folder: str) -> Sequence[str]:
+    """Return the migrations that come with this program, the newest first."""
+    return [script.revision for script in ScriptDirectory(folder).walk_revisions()]

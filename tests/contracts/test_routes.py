@@ -12,8 +12,15 @@ from billtrack.accounts.permissions import GRANTS, Permission
 from billtrack.app import create_app
 from tests.conftest import make_settings
 
-# What answers without credentials: a page to sign in, the one-time set-up, health, static files.
-PUBLIC_ROUTES = {"health.show_health", "dashboard.sign_in", "dashboard.set_up"}
+# What answers without credentials: a page to sign in, the one-time set-up, health,
+# static files.
+PUBLIC_ROUTES = {
+    "health.show_health",
+    "health.show_liveness",
+    "health.show_readiness",
+    "dashboard.sign_in",
+    "dashboard.set_up",
+}
 WITHOUT_VIEW = {"static"}
 
 

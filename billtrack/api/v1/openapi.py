@@ -53,7 +53,7 @@ _KEY_PARAMETER = {
     "description": "Repeating the request with the same key gives the same answer.",
     "schema": {"type": "string", "minLength": 1, "maxLength": MAX_LENGTH},
 }
-_PUBLIC_PATHS = {"/api/v1/health"}
+_PUBLIC_PATHS = {"/api/v1/health", "/api/v1/health/live", "/api/v1/health/ready"}
 
 
 @api.get("/openapi.json")
