@@ -5,7 +5,9 @@ from billtrack.process import die_with_parent
 die_with_parent()
 
 from billtrack.app import create_app  # noqa: E402 (a server's workers tie themselves first)
+from billtrack.config import load_settings  # noqa: E402
 from billtrack.logs import configure_logs  # noqa: E402
 
-configure_logs()
-app = create_app()
+settings = load_settings()
+configure_logs(settings.log_format)
+app = create_app(settings)

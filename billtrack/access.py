@@ -14,6 +14,7 @@ from functools import wraps
 from typing import ParamSpec, TypeVar
 
 from flask import g, request, session
+from structlog.contextvars import bind_contextvars
 
 from billtrack import audit
 from billtrack.accounts import api_keys, sessions
@@ -68,8 +69,11 @@ def require(
     def decorate(view: Callable[P, R]) -> Callable[P, R]:
         @wraps(view)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-            g.principal = _identify(either=either)
-            g.principal.reach(permission)
+            g.principal = found = _identify(either=either)
+            bind_contextvars(user_id=found.user_id)
+            if found.api_key_id is not None:
+                bind_contextvars(key_id=found.api_key_id)
+            found.reach(permission)
             return view(*args, **kwargs)
 
         setattr(guarded, PERMISSION_ATTRIBUTE, permission)

@@ -20,7 +20,9 @@ from billtrack.documents.storage import open_storage
 from billtrack.extensions import csrf, db, make_huey, migrate
 from billtrack.health import health
 from billtrack.jobs import bell
+from billtrack.metrics import counting
 from billtrack.present.filters import register_filters
+from billtrack.scrape import scrape
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 THREADS = 20
@@ -61,6 +63,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     with app.app_context():
         prepare_engine(db.engine)
     migrate.init_app(app, db, directory=str(MIGRATIONS))
+    counting.init_app(app, is_wanted=settings.metrics_token is not None)
     http.init_app(app, secure=settings.is_secure)  # first: every refusal has a request id
     csrf.init_app(app)
     bell.bind(app, make_huey(settings))
@@ -68,7 +71,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     openapi.init_app(app)
     csrf.exempt(api)
     csrf.exempt(health)
-    for blueprint in (api, health, docs, dashboard):
+    for blueprint in (api, health, scrape, docs, dashboard):
         app.register_blueprint(blueprint)
     return app
 

@@ -20,7 +20,8 @@ from billtrack.app import create_app
 from billtrack.config import Settings, load_settings
 from billtrack.core.errors import InvalidError
 from billtrack.diagnosis import diagnose
-from billtrack.logs import configure_logs
+from billtrack.logs import configure_logs, json_line
+from billtrack.metrics.sharing import shared_counts
 from billtrack.provisioning.demo import demo_accounts, load_demo
 from billtrack.provisioning.demo_reset import remove_demo
 from billtrack.provisioning.initialise import initialise, setup_link
@@ -45,20 +46,22 @@ for command in (create_admin, create_user, api_key, verify):
 def up() -> None:
     """Set up the database, then run web server and worker together."""
     settings = load_settings()
-    _require_free_port(settings)
-    configure_logs()
+    _require_free_port(settings.host, settings.port)
+    configure_logs(settings.log_format)
     _initialise(settings)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    code = supervise(
-        host=settings.host,
-        port=settings.port,
-        environment=dict(os.environ),
-        commands={
-            "web": web_command(settings),
-            "worker": [sys.executable, "-P", "-m", "billtrack.cli", "worker"],
-        },
-        on_ready=lambda: _welcome(settings),
-    )
+    with shared_counts():
+        code = supervise(
+            host=settings.host,
+            port=settings.port,
+            environment=dict(os.environ),
+            commands={
+                "web": web_command(settings),
+                "worker": [sys.executable, "-P", "-m", "billtrack.cli", "worker"],
+            },
+            on_ready=lambda: _welcome(settings),
+            log_format=settings.log_format,
+        )
     sys.exit(code)
 
 
@@ -66,7 +69,7 @@ def up() -> None:
 def serve() -> None:
     """Run the web server alone."""
     settings = load_settings()
-    _require_free_port(settings)
+    _require_free_port(settings.host, settings.port)
     command = web_command(settings)
     os.execv(command[0], command)  # noqa: S606 (our own command, no shell)
 
@@ -74,15 +77,19 @@ def serve() -> None:
 @billtrack.command()
 def worker() -> None:
     """Run the worker alone."""
-    configure_logs()
-    run_worker(load_settings())
+    settings = load_settings()
+    if settings.worker_port is not None:
+        _require_free_port(settings.host, settings.worker_port, setting="BILLTRACK_WORKER_PORT")
+    configure_logs(settings.log_format)
+    run_worker(settings)
 
 
 @billtrack.command()
 def init() -> None:
     """Create or upgrade the database; safe at every start."""
-    configure_logs()
-    _initialise(load_settings())
+    settings = load_settings()
+    configure_logs(settings.log_format)
+    _initialise(settings)
     click.echo("The database is up to date.")
 
 
@@ -91,8 +98,8 @@ def init() -> None:
 @click.option("--yes", is_flag=True, help="Do not ask before a reset.")
 def demo(reset: bool, yes: bool) -> None:  # noqa: FBT001
     """Load the demo data and show its accounts."""
-    configure_logs()
     settings = load_settings()
+    configure_logs(settings.log_format)
     if reset and not yes:
         confirm("This removes the demo and all that was done in it. Go on?")
     app = create_app(settings)
@@ -102,7 +109,7 @@ def demo(reset: bool, yes: bool) -> None:  # noqa: FBT001
         if reset:
             remove_demo(settings, app.extensions["billtrack.storage"], now=now)
         load_demo(settings, now=now)
-    _show_demo_accounts(settings)
+    click.echo("\n".join(_demo_account_lines(settings)))
 
 
 @billtrack.command()
@@ -158,8 +165,8 @@ def main() -> None:
     billtrack.main(prog_name="billtrack")
 
 
-def _require_free_port(settings: Settings) -> None:
-    problem = find_port_problem(settings.host, settings.port)
+def _require_free_port(host: str, port: int, *, setting: str = "BILLTRACK_PORT") -> None:
+    problem = find_port_problem(host, port, setting=setting)
     if problem is not None:
         raise InvalidError(problem)
 
@@ -174,20 +181,25 @@ def _initialise(settings: Settings) -> None:
 
 
 def _welcome(settings: Settings) -> None:
-    click.echo(f"\nbilltrack is ready: {settings.public_url}")
     with create_app(settings).app_context():
         link = setup_link(settings)
+    lines = ["", f"billtrack is ready: {settings.public_url}"]
     if link is not None:
-        click.echo(f"Create the first administrator (this link works once): {link}")
+        lines.append(f"Create the first administrator (this link works once): {link}")
     if settings.demo:
-        _show_demo_accounts(settings)
-    click.echo("Press Ctrl-C to stop.\n")
+        lines += _demo_account_lines(settings)
+    lines += ["Press Ctrl-C to stop.", ""]
+    if settings.log_format == "json":
+        lines = [json_line(line, logger="billtrack.up") for line in lines if line]
+    click.echo("\n".join(lines))
 
 
-def _show_demo_accounts(settings: Settings) -> None:
-    click.echo("Demo accounts to sign in with:")
-    for account in demo_accounts(settings):
-        click.echo(f"  {account.role:<9} {account.email:<28} {account.password}")
+def _demo_account_lines(settings: Settings) -> list[str]:
+    accounts = [
+        f"  {account.role:<9} {account.email:<28} {account.password}"
+        for account in demo_accounts(settings)
+    ]
+    return ["Demo accounts to sign in with:", *accounts]
 
 
 if __name__ == "__main__":

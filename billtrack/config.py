@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -22,6 +23,7 @@ from billtrack.core.money import minor_unit_places
 
 PLACEHOLDERS = frozenset({"change-me", "changeme", "secret", "dev", "password", "test", "todo"})
 MIN_SECRET_LENGTH = 32
+MIN_TOKEN_LENGTH = 16
 
 
 class ConfigError(BilltrackError):
@@ -59,6 +61,13 @@ class Settings(BaseSettings):
         400, ge=1, le=36500, validation_alias=_env("BILLTRACK_BACKFILL_DAYS")
     )
     report_days: int = Field(30, ge=1, le=36500, validation_alias=_env("BILLTRACK_REPORT_DAYS"))
+    log_format: Literal["text", "json"] = Field(
+        "text", validation_alias=_env("BILLTRACK_LOG_FORMAT")
+    )
+    metrics_token: SecretStr | None = Field(None, validation_alias=_env("BILLTRACK_METRICS_TOKEN"))
+    worker_port: int | None = Field(
+        None, ge=1, le=65535, validation_alias=_env("BILLTRACK_WORKER_PORT")
+    )
 
     @field_validator("timezone")
     @classmethod
@@ -93,12 +102,12 @@ class Settings(BaseSettings):
     @field_validator("secret_key")
     @classmethod
     def _real_secret(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is None:
-            return None
-        text = value.get_secret_value()
-        if text.lower() in PLACEHOLDERS or len(text) < MIN_SECRET_LENGTH:
-            raise ValueError(f"write at least {MIN_SECRET_LENGTH} random characters")
-        return value
+        return _require_random(value, MIN_SECRET_LENGTH)
+
+    @field_validator("metrics_token")
+    @classmethod
+    def _real_token(cls, value: SecretStr | None) -> SecretStr | None:
+        return _require_random(value, MIN_TOKEN_LENGTH)
 
     @property
     def sqlalchemy_url(self) -> str:
@@ -120,6 +129,17 @@ class Settings(BaseSettings):
     def is_secure(self) -> bool:
         """Whether people reach billtrack by https, so that cookies must be secure."""
         return self.public_url.startswith("https://")
+
+
+def _require_random(value: SecretStr | None, length: int) -> SecretStr | None:
+    if value is None:
+        return None
+    text = value.get_secret_value()
+    # "change-me-change-me" is no better for being long.
+    words = set(re.findall(r"change-me|[a-z0-9]+", text.lower()))
+    if len(text) < length or words <= PLACEHOLDERS:
+        raise ValueError(f"write at least {length} random characters")
+    return value
 
 
 def load_settings() -> Settings:

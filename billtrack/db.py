@@ -173,17 +173,22 @@ def insert_ignore(
 
 
 def engine_options(url: str, *, threads: int) -> dict[str, Any]:
-    """Return what the engine needs for this database; `threads` is how many share it."""
+    """Return what the engine needs for this database; `threads` is how many share it.
+
+    Errors name no parameters: their text goes into logs, and parameters are people's data.
+    """
     if url.startswith("sqlite"):
         return {
             "connect_args": {"isolation_level": None, "timeout": 15, "check_same_thread": False},
             "pool_size": threads,
+            "hide_parameters": True,
         }
     return {
         "pool_size": threads,
         "max_overflow": 4,
         "pool_pre_ping": True,
         "pool_timeout": 15,
+        "hide_parameters": True,
         "execution_options": POSTGRESQL_READS,
     }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import time
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
@@ -33,8 +34,12 @@ from billtrack.core.errors import (
     UnavailableError,
     UnparsableError,
 )
+from billtrack.metrics.counting import count_request
 
 log = structlog.get_logger(__name__)
+
+PROBES = frozenset({"health", "scrape"})
+"""Blueprints that machines ask every few seconds: of their answers only failures are news."""
 
 MAX_BODY = 16 * 1024 * 1024
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
@@ -179,6 +184,7 @@ def _to_sign_in() -> AnyResponse:
 
 
 def _begin() -> None:
+    g.started = time.perf_counter()
     given = request.headers.get("X-Request-Id", "")
     g.request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
     structlog.contextvars.clear_contextvars()
@@ -196,7 +202,26 @@ def _finish(response: Response) -> Response:
     response.headers["X-Request-Id"] = g.get("request_id", "")
     if request.endpoint != "static":
         response.headers.setdefault("Cache-Control", "no-store")
+        _tell(response)
     return response
+
+
+def _tell(response: Response) -> None:
+    """Count the request and log it; never its query string, which may hold a secret."""
+    seconds = time.perf_counter() - g.started
+    status, route = response.status_code, request.url_rule
+    count_request(
+        method=request.method, route=route.rule if route else None, status=status, seconds=seconds
+    )
+    is_probe = request.blueprint in PROBES and status < HTTPStatus.INTERNAL_SERVER_ERROR
+    (log.debug if is_probe else log.info)(
+        "request",
+        method=request.method,
+        path=request.path,
+        status=status,
+        milliseconds=round(seconds * 1000, 1),
+        address=request.remote_addr,
+    )
 
 
 def _secure(response: Response) -> Response:

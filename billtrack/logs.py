@@ -1,11 +1,32 @@
-"""Logs: one line an event, with the ids of the request or job it belongs to."""
+"""Logs: one line an event, with the ids of the request or job it belongs to.
+
+As text for people, or as JSON, one object a line. Either way the libraries' loggers write the
+same lines, and what looks like a secret is left out.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import sys
+from datetime import UTC, datetime
+from typing import Literal
 
 import structlog
+
+from billtrack.redaction import redact
+
+Format = Literal["text", "json"]
+FORMAT_SETTING = "BILLTRACK_LOG_FORMAT"
+
+_FIRST = ("timestamp", "level", "event", "logger")
+_SHARED: list[structlog.typing.Processor] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.add_logger_name,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+]
 
 
 class Unworried(logging.Filter):
@@ -16,33 +37,64 @@ class Unworried(logging.Filter):
         return "Python threads" not in record.getMessage()
 
 
-def configure_logs() -> None:
+def configure_logs(log_format: Format) -> None:
     """Write billtrack's and the libraries' logs to standard output."""
-    shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[
+            # What is not printed, such as probes of health, costs next to nothing.
+            structlog.stdlib.filter_by_level,
+            *_SHARED,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.dev.ConsoleRenderer(
-                    colors=False, exception_formatter=structlog.dev.plain_traceback
-                ),
-            ],
-        )
-    )
+    handler.setFormatter(make_formatter(log_format))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
     for noisy in ("alembic", "weasyprint", "fontTools", "huey"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.captureWarnings(True)
+
+
+def make_formatter(log_format: Format | None = None) -> logging.Formatter:
+    """Return what makes lines of events; granian-logs.json names it, for Granian's own.
+
+    There the format comes from the environment: Granian starts before any settings are read.
+    """
+    if log_format is None:
+        log_format = "json" if os.environ.get(FORMAT_SETTING) == "json" else "text"
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer(ensure_ascii=False)
+        if log_format == "json"
+        else structlog.dev.ConsoleRenderer(
+            colors=False, exception_formatter=structlog.dev.plain_traceback
+        )
+    )
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=_SHARED,
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.format_exc_info,
+            _redact,
+            renderer,
+        ],
+    )
+
+
+def json_line(text: str, *, logger: str) -> str:
+    """Return words for people as a line of a JSON log. Nothing is left out of them."""
+    now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    line = {"timestamp": now, "level": "info", "event": text, "logger": logger}
+    return json.dumps(line, ensure_ascii=False)
+
+
+def _redact(
+    _logger: structlog.typing.WrappedLogger, _method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Leave out what looks like a secret; put first what people look for first."""
+    ordered = {name: event.pop(name) for name in _FIRST if name in event}
+    ordered.update(event)
+    return {name: redact(value, name) for name, value in ordered.items()}

@@ -21,7 +21,9 @@ from pathlib import Path
 from types import FrameType
 
 from billtrack.config import Settings
+from billtrack.logs import Format
 from billtrack.process import tied_command
+from billtrack.screen import Screen
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 GRANIAN_LOGS = Path(__file__).resolve().with_name("granian-logs.json")
@@ -45,7 +47,7 @@ def web_command(settings: Settings) -> list[str]:
     `wsgi` in the current directory first, whatever --working-dir says.
     """
     return [
-        *(sys.executable, "-P", "-m", "granian"),
+        *(sys.executable, "-P", "-m", "billtrack.serving"),
         *("--interface", "wsgi", "--http", "1", "--no-ws", "--no-access-log"),
         *("--log-config", str(GRANIAN_LOGS)),
         *("--host", settings.host, "--port", str(settings.port)),
@@ -55,8 +57,8 @@ def web_command(settings: Settings) -> list[str]:
     ]
 
 
-def find_port_problem(host: str, port: int) -> str | None:
-    """Return one sentence about why the web could not listen there, or None if it can.
+def find_port_problem(host: str, port: int, *, setting: str = "BILLTRACK_PORT") -> str | None:
+    """Return one sentence about why nobody could listen there, or None if one can.
 
     Binds without SO_REUSEPORT, which Granian sets: a second instance would
     silently share the port with the first.
@@ -70,7 +72,7 @@ def find_port_problem(host: str, port: int) -> str | None:
     except OSError as error:
         return (
             f"Cannot listen on {host} port {port} ({error.strerror}): stop what uses it, "
-            "or set BILLTRACK_PORT and BILLTRACK_HOST to a free address."
+            f"or set {setting} and BILLTRACK_HOST to a free address."
         )
     return None
 
@@ -87,6 +89,7 @@ def supervise(
     environment: Mapping[str, str],
     commands: Mapping[str, Sequence[str]],
     on_ready: Callable[[], None],
+    log_format: Format = "text",
 ) -> int:
     """Run the named commands until SIGINT, SIGTERM or SIGHUP; return the exit code.
 
@@ -97,22 +100,9 @@ def supervise(
     if problem is not None:
         print(problem, file=sys.stderr)
         return 1
-    screen = Screen(width=max(map(len, commands)))
+    screen = Screen(width=max(map(len, commands)), log_format=log_format)
     children = [Child(name, argv, environment, screen) for name, argv in commands.items()]
     return _Supervisor(children, screen, Readiness(host, port, on_ready, screen)).run()
-
-
-class Screen:
-    """Whole lines from several threads to standard output, each after its source's name."""
-
-    def __init__(self, *, width: int) -> None:
-        self._width = width
-        self.lock = threading.Lock()
-
-    def say(self, name: str, text: str) -> None:
-        """Print one line. A closed terminal is no reason to stop the service."""
-        with self.lock, suppress(OSError, ValueError):
-            print(f"{name:<{self._width}} | {text}", flush=True)
 
 
 class Child:

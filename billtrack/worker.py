@@ -30,6 +30,7 @@ from billtrack.reports.operations import USAGE_REPORT
 from billtrack.reports.retention import keep_removing_old_files
 from billtrack.statements.queries import Terms
 from billtrack.summaries.operations import refresh, refresh_past
+from billtrack.worker_port import serve_worker_port
 
 log = structlog.get_logger(__name__)
 
@@ -86,6 +87,8 @@ def run_worker(settings: Settings) -> None:
         target=_count, args=(app, settings, stopping), name="counter", daemon=True
     )
     counter.start()
+    if settings.worker_port is not None:
+        serve_worker_port(app, host=settings.host, port=settings.worker_port)
     log.info("worker_started", worker_id=worker_id, threads=settings.workers)
     try:
         PatientConsumer(app.extensions["huey"], threads=settings.workers).run()

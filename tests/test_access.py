@@ -179,6 +179,7 @@ PUBLIC = {
     "health.show_health",
     "health.show_liveness",
     "health.show_readiness",
+    "scrape.show_metrics",
     "dashboard.sign_in",
     "dashboard.set_up",
 }

@@ -7,6 +7,7 @@ import multiprocessing
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as RenderTimeout
@@ -18,6 +19,7 @@ from pebble import ProcessExpired, ProcessPool
 
 from billtrack.core.errors import BilltrackError, UnavailableError
 from billtrack.documents import rendering
+from billtrack.metrics.counting import count_rendering
 
 log = structlog.get_logger(__name__)
 
@@ -98,6 +100,20 @@ class PdfRenderer:
         RendererDied.
         """
         require_libraries()
+        result, started = "failed", time.perf_counter()
+        try:
+            document = self._render(html, identifier)
+            result = "rendered"
+        finally:
+            count_rendering(result=result, seconds=time.perf_counter() - started)
+        return document
+
+    def close(self) -> None:
+        """Stop the processes at once."""
+        with self._lock:
+            self._discard()
+
+    def _render(self, html: str, identifier: str) -> bytes:
         try:
             future = self._running().schedule(
                 rendering.render_pdf, args=[html, identifier], timeout=TIME_LIMIT
@@ -110,11 +126,6 @@ class PdfRenderer:
         except (ProcessExpired, BrokenProcessPool, CancelledError) as error:
             raise RendererDied("The rendering process ended without an answer.") from error
         return document
-
-    def close(self) -> None:
-        """Stop the processes at once."""
-        with self._lock:
-            self._discard()
 
     def _discard(self) -> None:
         if self._pool is not None:

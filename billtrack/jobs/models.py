@@ -10,6 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from billtrack.db import Base, BigId, JsonObject, UTCDateTime
 
+STATES = ("queued", "running", "completed", "failed")
 OPEN_STATES = ("queued", "running")
 
 

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from billtrack.core.errors import NotFoundError
+from billtrack.db import UTCDateTime
 from billtrack.extensions import db
-from billtrack.jobs.models import Job
+from billtrack.jobs.models import STATES, Job
+from billtrack.jobs.operations import GROUP
+
+
+@dataclass(frozen=True, slots=True)
+class QueueState:
+    """How many jobs there are in each state, and how long the one waits that waits longest."""
+
+    by_status: Mapping[str, int]
+    oldest_wait: timedelta
 
 
 class JobNotFound(NotFoundError):
@@ -43,3 +55,19 @@ def list_jobs(
 def list_children(parent_id: int) -> Sequence[Job]:
     """Return the jobs that a parent waits for, the oldest first."""
     return db.session.scalars(select(Job).where(Job.parent_id == parent_id).order_by(Job.id)).all()
+
+
+def read_queue(*, now: datetime) -> QueueState:
+    """Return the state of the queue; parents are no part of it, for nobody runs them.
+
+    A job waits since it was made, or since its last attempt began.
+    """
+    # Else a job that is tried again today would seem to wait since its first day.
+    since = func.min(func.coalesce(Job.started_at, Job.created_at), type_=UTCDateTime())
+    query = select(Job.status, func.count(), since).where(Job.kind != GROUP).group_by(Job.status)
+    rows = {status: (number, oldest) for status, number, oldest in db.session.execute(query)}
+    _, oldest = rows.get("queued", (0, None))
+    return QueueState(
+        by_status={status: rows.get(status, (0, None))[0] for status in STATES},
+        oldest_wait=max(now - oldest, timedelta()) if oldest else timedelta(),
+    )

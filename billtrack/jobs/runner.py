@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from billtrack.core.errors import BilltrackError, UnavailableError
 from billtrack.db import transaction
 from billtrack.jobs import operations
+from billtrack.metrics.counting import count_job
 
 log = structlog.get_logger(__name__)
 
@@ -78,25 +80,32 @@ class Runner:
             return
         run = Run(job.id, job.attempt, job.payload, job.requested_by_id, job.created_at)
         self._running.add((run.job_id, run.attempt))
+        result, started = "interrupted", time.perf_counter()
         try:
-            self._run_handler(job.kind, run)
+            result = self._run_handler(job.kind, run)
         finally:
             self._running.discard((run.job_id, run.attempt))
+            count_job(kind=job.kind, result=result, seconds=time.perf_counter() - started)
 
-    def _run_handler(self, kind: str, run: Run) -> None:
+    def _run_handler(self, kind: str, run: Run) -> str:
+        """Return how the attempt ended: completed, failed, or superseded by a later one."""
         try:
             store = self._handlers[kind](run)
             with transaction():
-                if operations.mark_completed(run.job_id, run.attempt, now=datetime.now(UTC)):
-                    store()
+                if not operations.mark_completed(run.job_id, run.attempt, now=datetime.now(UTC)):
+                    return "superseded"
+                store()
+            return "completed"
         except AWAY:
             raise
         except BilltrackError as error:
-            self._fail(run, error.detail)
+            return self._fail(run, error.detail)
         except Exception:
             log.exception("job_crashed")
-            self._fail(run, "Something unexpected happened; the log of the worker has it.")
+            return self._fail(run, "Something unexpected happened; the log of the worker has it.")
 
-    def _fail(self, run: Run, reason: str) -> None:
+    def _fail(self, run: Run, reason: str) -> str:
+        now = datetime.now(UTC)
         with transaction():
-            operations.mark_failed(run.job_id, run.attempt, error=reason, now=datetime.now(UTC))
+            is_held = operations.mark_failed(run.job_id, run.attempt, error=reason, now=now)
+        return "failed" if is_held else "superseded"

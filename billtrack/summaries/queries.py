@@ -75,6 +75,15 @@ def find_taken_at(days: DateRange) -> datetime | None:
     return db.session.scalar(query)
 
 
+def find_age(*, now: datetime) -> timedelta | None:
+    """Return how long ago the newest kept month was counted; None where nothing is kept."""
+    if is_small():
+        return None
+    query = select(MonthSummary.taken_at).order_by(MonthSummary.month.desc()).limit(1)
+    taken_at = db.session.scalar(query)
+    return None if taken_at is None else now - taken_at
+
+
 def is_small() -> bool:
     """Tell whether there are so few customers that nothing needs to be kept."""
     query = select(User.id).where(User.role == Role.CUSTOMER).limit(SMALL + 1)

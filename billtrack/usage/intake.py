@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC
@@ -19,6 +20,7 @@ from billtrack import audit
 from billtrack.accounts.permissions import Reach
 from billtrack.core.errors import BilltrackError, ConflictError, InvalidError
 from billtrack.db import transaction
+from billtrack.metrics.counting import count_records
 from billtrack.usage import store
 from billtrack.usage.queries import RecordView, get_record, records_by_id
 from billtrack.usage.rules import Rulebook, Terms, UsageInput
@@ -67,9 +69,11 @@ def submit(inputs: Sequence[UsageInput], *, terms: Terms, is_whole: bool = False
     batch = _Batch(inputs, terms, is_whole=is_whole)
     for _ in range(MAX_ATTEMPTS):
         try:
-            return batch.run()
+            outcomes = batch.run()
         except store.KeyTaken:
             continue
+        count_records(_decided(outcomes))
+        return outcomes
     raise RuntimeError("keys were taken by other writers again and again")
 
 
@@ -105,7 +109,15 @@ def reverse(
         if found is None:
             raise
         return records_by_id([found])[found], False
+    count_records({"reversed": 1})
     return records_by_id([reversal_id])[reversal_id], True
+
+
+def _decided(outcomes: Sequence[Outcome]) -> Counter[str]:
+    """Count the outcomes; what was only held back by others was not decided on."""
+    return Counter(
+        outcome.status.value for outcome in outcomes if outcome.record_id or outcome.error
+    )
 
 
 def _store_reversal(original: RecordView, reason: str, actor: audit.Actor, terms: Terms) -> int:

@@ -12,12 +12,13 @@ from billtrack.accounts.permissions import GRANTS, Permission
 from billtrack.app import create_app
 from tests.conftest import make_settings
 
-# What answers without credentials: a page to sign in, the one-time set-up, health,
-# static files.
+# What answers without an account's credentials: a page to sign in, the one-time set-up, health,
+# static files, and metrics, which have a token of their own.
 PUBLIC_ROUTES = {
     "health.show_health",
     "health.show_liveness",
     "health.show_readiness",
+    "scrape.show_metrics",
     "dashboard.sign_in",
     "dashboard.set_up",
 }
