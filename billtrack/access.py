@@ -21,6 +21,7 @@ from billtrack.accounts import api_keys, sessions
 from billtrack.accounts.permissions import Permission, Reach, Role, granted
 from billtrack.core.errors import ForbiddenError, UnauthenticatedError
 from billtrack.db import transaction
+from billtrack.http import client_address
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -111,7 +112,7 @@ def actor() -> audit.Actor:
     return audit.Actor(
         user_id=who.user_id if who else None,
         api_key_id=who.api_key_id if who else None,
-        address=request.remote_addr,
+        address=client_address(),
         request_id=g.get("request_id"),
     )
 

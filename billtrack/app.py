@@ -8,6 +8,7 @@ from typing import Any
 from apiflask import APIFlask
 from flask.json.provider import DefaultJSONProvider
 from pydantic_core import from_json
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from billtrack import __version__, http
 from billtrack.accounts.sessions import LIFETIME
@@ -73,7 +74,16 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     csrf.exempt(health)
     for blueprint in (api, health, scrape, docs, dashboard):
         app.register_blueprint(blueprint)
+    if settings.proxy_hops:
+        _trust_proxies(app, hops=settings.proxy_hops)
     return app
+
+
+def _trust_proxies(app: APIFlask, *, hops: int) -> None:
+    """Believe the last `hops` proxies what they forward; without any nobody is believed."""
+    app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+        app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops
+    )
 
 
 def _flask_config(settings: Settings) -> dict[str, Any]:

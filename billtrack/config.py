@@ -68,6 +68,7 @@ class Settings(BaseSettings):
     worker_port: int | None = Field(
         None, ge=1, le=65535, validation_alias=_env("BILLTRACK_WORKER_PORT")
     )
+    proxy_hops: int = Field(0, ge=0, le=9, validation_alias=_env("BILLTRACK_PROXY_HOPS"))
 
     @field_validator("timezone")
     @classmethod

@@ -11,6 +11,7 @@ import secrets
 import time
 from collections.abc import Sequence
 from http import HTTPStatus
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlencode
 
@@ -42,6 +43,7 @@ PROBES = frozenset({"health", "scrape"})
 """Blueprints that machines ask every few seconds: of their answers only failures are news."""
 
 MAX_BODY = 16 * 1024 * 1024
+LONGEST_ADDRESS = 64
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
 STATUS_OF: tuple[tuple[type[BilltrackError], int], ...] = (
@@ -146,6 +148,17 @@ def answer_error(error: Exception) -> AnyResponse:
     return _answer(500, "internal_error", "Something unexpected happened. It has been logged.")
 
 
+def client_address() -> str | None:
+    """Return the address that asks; None for what a proxy forwarded that is no address."""
+    address = request.remote_addr or ""
+    try:
+        ip_address(address)
+    except ValueError:
+        return None
+    # A zone after the address may be of any length.
+    return address if len(address) <= LONGEST_ADDRESS else None
+
+
 def is_api_request() -> bool:
     """Tell whether the answer is for a program rather than for a browser."""
     return request.path.startswith("/api/") or "Authorization" in request.headers
@@ -220,7 +233,7 @@ def _tell(response: Response) -> None:
         path=request.path,
         status=status,
         milliseconds=round(seconds * 1000, 1),
-        address=request.remote_addr,
+        address=client_address(),
     )
 
 

@@ -17,6 +17,7 @@ from billtrack.dashboard.blueprint import dashboard
 from billtrack.dashboard.forms import SetUpForm, SignInForm, show_error
 from billtrack.db import transaction
 from billtrack.extensions import current_calendar
+from billtrack.http import client_address
 from billtrack.installation.operations import require_setup_token, void_setup_token
 
 
@@ -42,7 +43,7 @@ def sign_in() -> ResponseReturnValue:
                 email=form.email.data,
                 password=form.password.data,
                 now=datetime.now(UTC),
-                address=request.remote_addr,
+                address=client_address(),
                 user_agent=request.user_agent.string,
             )
     except sessions.SignInRefused:
