@@ -127,7 +127,7 @@ def _pids() -> set[str]:
 
 def _maps(pid: str, file: Path) -> bool:
     try:
-        return str(file) in Path(f"/proc/{pid}/maps").read_text()
+        return str(file.resolve()) in Path(f"/proc/{pid}/maps").read_text()
     except OSError:
         return False
 

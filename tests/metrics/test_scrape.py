@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+import os
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -28,6 +30,8 @@ from billtrack.jobs import operations
 from billtrack.jobs.models import Job
 from billtrack.jobs.runner import Run, Runner
 from billtrack.metrics.counting import count_rendering
+from billtrack.metrics.sharing import VARIABLE
+from billtrack.scrape import _pids
 from billtrack.statements.queries import Terms
 from billtrack.summaries.operations import refresh
 from tests.cast import SYSTEM, Cast, create_cast
@@ -147,8 +151,10 @@ def test_it_counts_what_intake_decides(counting: APIFlask, members: Cast) -> Non
     assert members.provider.post("/api/v1/usage/", unknown).status_code == 422
     batch = {"records": [record, record, unknown, {**record, "quantity": 0}]}
     assert members.provider.post("/api/v1/usage/batch", batch).status_code == 200
-    whole = members.provider.post("/api/v1/usage/batch?on_error=reject", batch)
-    assert whole.status_code == 422
+    for records in (batch["records"], [record, unknown]):
+        whole = {"records": records}
+        refused = members.provider.post("/api/v1/usage/batch?on_error=reject", whole)
+        assert refused.status_code == 422
     for _ in range(2):
         members.admin.post("/api/v1/usage/1/reverse", {"reason": "r"})
     found = values(counting)
@@ -156,7 +162,7 @@ def test_it_counts_what_intake_decides(counting: APIFlask, members: Cast) -> Non
         dict(labels)["outcome"]: number
         for (name, labels), number in found.items()
         if name == "billtrack_usage_records_total"
-    } == {"accepted": 3, "duplicate": 1, "conflict": 1, "rejected": 2, "reversed": 1}
+    } == {"accepted": 3, "duplicate": 1, "conflict": 1, "rejected": 3, "reversed": 1}
 
 
 def complete(_run: Run) -> Callable[[], None]:
@@ -181,13 +187,25 @@ def be_late(run: Run) -> Callable[[], None]:
     return lambda: None
 
 
+def refuse_late(run: Run) -> Callable[[], None]:
+    be_late(run)
+    raise InvalidError("no")
+
+
 def enqueue(kind: str, now: datetime = NOW) -> int:
     with transaction():
         return operations.enqueue(kind, actor=SYSTEM, now=now, payload={}).id
 
 
 def test_it_counts_attempts_at_jobs_by_how_they_end(counting: APIFlask) -> None:
-    handlers = {"a": complete, "b": refuse, "c": crash, "d": interrupt, "e": be_late}
+    handlers = {
+        "a": complete,
+        "b": refuse,
+        "c": crash,
+        "d": interrupt,
+        "e": be_late,
+        "f": refuse_late,
+    }
     runner = Runner(handlers, worker_id="w")
     for kind in handlers:
         runner.run(enqueue(kind))
@@ -202,6 +220,7 @@ def test_it_counts_attempts_at_jobs_by_how_they_end(counting: APIFlask) -> None:
         ("c", "failed"): 1,
         ("d", "interrupted"): 1,
         ("e", "superseded"): 1,
+        ("f", "superseded"): 1,
     }
 
 
@@ -236,6 +255,18 @@ def test_a_job_that_is_tried_again_waits_since_its_last_attempt(counting: APIFla
         operations.retry(job, actor=SYSTEM, now=datetime.now(UTC))
     assert value(counting, "jobs", status="queued") == 1
     assert (value(counting, "oldest_queued_job_age_seconds") or 0) < 600
+
+
+def test_it_measures_only_processes_that_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    own = tmp_path / f"histogram_{os.getpid()}.db"
+    own.write_bytes(b"x" * mmap.PAGESIZE)
+    (tmp_path / "histogram_999999999.db").touch()
+    assert _pids() == set(), "the number belongs to another process by now"
+    with own.open("r+b") as file, mmap.mmap(file.fileno(), 0):
+        assert _pids() == {str(os.getpid())}
 
 
 def test_with_the_database_away_it_still_tells_what_was_counted(counting: APIFlask) -> None:
