@@ -40,7 +40,7 @@ from billtrack.metrics.counting import count_request
 log = structlog.get_logger(__name__)
 
 PROBES = frozenset({"health", "scrape"})
-"""Blueprints that machines ask every few seconds: of their answers only failures are news."""
+"""Blueprints that machines ask every few seconds: of their answers only refusals are news."""
 
 MAX_BODY = 16 * 1024 * 1024
 LONGEST_ADDRESS = 64
@@ -226,7 +226,7 @@ def _tell(response: Response) -> None:
     count_request(
         method=request.method, route=route.rule if route else None, status=status, seconds=seconds
     )
-    is_probe = request.blueprint in PROBES and status < HTTPStatus.INTERNAL_SERVER_ERROR
+    is_probe = request.blueprint in PROBES and status < HTTPStatus.BAD_REQUEST
     (log.debug if is_probe else log.info)(
         "request",
         method=request.method,
