@@ -11,7 +11,7 @@ from billtrack import audit
 from billtrack.app import create_app
 from billtrack.extensions import current_calendar
 from billtrack.terminal import Command
-from billtrack.usage.verification import Checked, Difference, repair
+from billtrack.usage.verification import Checked, repair
 from billtrack.usage.verification import verify as verify_users
 
 
@@ -36,7 +36,7 @@ def _compare() -> list[Checked]:
     for user in verify_users(calendar=current_calendar()):
         users, rollups = users + 1, rollups + user.rollups
         for difference in user.differences:
-            click.echo(_tell(difference))
+            click.echo(str(difference))
         if user.differences:
             wrong.append(user)
     if wrong:
@@ -45,11 +45,3 @@ def _compare() -> list[Checked]:
     else:
         click.echo(f"{rollups} rollups of {users} users equal their records.")
     return wrong
-
-
-def _tell(one: Difference) -> str:
-    return (
-        f"user {one.user_id}, {one.event}, {one.day}: "
-        f"{one.recorded.quantity} in {one.recorded.count} records, "
-        f"but {one.rolled_up.quantity} in {one.rolled_up.count} rolled up"
-    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Iterator
 from typing import BinaryIO
 
 from obstore.exceptions import BaseError
@@ -56,5 +57,13 @@ class ObjectStorage:
         try:
             for objects in self._store.list(f"{folder.rstrip('/')}/"):
                 self._store.delete([entry["path"] for entry in objects])
+        except BaseError as error:
+            raise StorageUnavailable(f"The document storage refused: {error}") from error
+
+    def list_paths(self) -> Iterator[str]:
+        """Return the paths of all files; raises StorageUnavailable."""
+        try:
+            for objects in self._store.list():
+                yield from (entry["path"] for entry in objects)
         except BaseError as error:
             raise StorageUnavailable(f"The document storage refused: {error}") from error

@@ -6,11 +6,14 @@ import hashlib
 import os
 import secrets
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from billtrack.core.errors import BilltrackError, NotFoundError
+
+UNFINISHED = ".part"
 
 
 class DocumentGone(NotFoundError):
@@ -46,6 +49,9 @@ class Storage(Protocol):
     def remove(self, folder: str) -> None:
         """Remove the folder with all that lies in it, if it is there."""
 
+    def list_paths(self) -> Iterator[str]:
+        """Return the paths of all files; one that comes or goes meanwhile may be among them."""
+
 
 class LocalStorage:
     """Files below one folder of this machine."""
@@ -57,7 +63,7 @@ class LocalStorage:
         """Store the file under its path; a reader sees nothing or all of it, also after a crash."""
         target = self._resolve(path)
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        unfinished = target.parent / f".{secrets.token_hex(8)}.part"
+        unfinished = target.parent / f".{secrets.token_hex(8)}{UNFINISHED}"
         try:
             with unfinished.open("wb") as file:
                 file.write(content)
@@ -84,6 +90,13 @@ class LocalStorage:
     def remove(self, folder: str) -> None:
         """Remove the folder with all that lies in it, if it is there."""
         shutil.rmtree(self._resolve(folder), ignore_errors=True)
+
+    def list_paths(self) -> Iterator[str]:
+        """Return the paths of all files; one that comes or goes meanwhile may be among them."""
+        for folder, _, names in os.walk(self._root):
+            for name in names:
+                if not name.endswith(UNFINISHED):
+                    yield str((Path(folder) / name).relative_to(self._root))
 
     def _resolve(self, path: str) -> Path:
         target = (self._root / path).resolve()

@@ -81,6 +81,11 @@ def list_workers(*, now: datetime) -> Sequence[WorkerState]:
     ]
 
 
+def knows_migration(revision: str) -> bool:
+    """Tell whether this program has the migration that leads to this revision."""
+    return revision in _known_migrations(current_app.extensions["migrate"].directory)
+
+
 def _newest_migration() -> str:
     return _known_migrations(current_app.extensions["migrate"].directory)[0]
 

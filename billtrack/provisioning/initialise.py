@@ -6,7 +6,6 @@ import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from pathlib import Path
 
 from flask_migrate import upgrade
 from sqlalchemy import func, select
@@ -33,7 +32,7 @@ def initialise(settings: Settings, *, now: datetime) -> None:
     One process at a time does it, on however many machines. Raises TimezoneMismatch for a
     database that bills in another zone than the setting says.
     """
-    with _alone(settings.data_dir / "init.lock"):
+    with alone(settings):
         upgrade()
         require_timezone(settings.timezone)
         end_read()
@@ -60,7 +59,8 @@ def _wait_for_other_machines() -> None:
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    with path.open("w", encoding="ascii") as file:
+def alone(settings: Settings) -> Iterator[None]:
+    """Wait until no other process of this machine sets this installation up; keep others out."""
+    with (settings.data_dir / "init.lock").open("w", encoding="ascii") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -35,6 +35,13 @@ class Difference:
     recorded: Total
     rolled_up: Total
 
+    def __str__(self) -> str:
+        return (
+            f"user {self.user_id}, {self.event}, {self.day}: "
+            f"{self.recorded.quantity} in {self.recorded.count} records, "
+            f"but {self.rolled_up.quantity} in {self.rolled_up.count} rolled up"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Checked:

@@ -74,12 +74,22 @@ def test_it_removes_a_folder_and_nothing_beside_it(storage: ObjectStorage) -> No
     assert storage.open("77/1/c.pdf").read() == b"c"
 
 
+def test_it_lists_what_is_below_its_prefix(storage: ObjectStorage) -> None:
+    alone = ObjectStorage(f"s3://{BUCKET}/listed")
+    assert list(alone.list_paths()) == []
+    for path in ("7/1/a.pdf", "8/1/b.pdf"):
+        alone.put(path, b"x")
+    assert sorted(alone.list_paths()) == ["7/1/a.pdf", "8/1/b.pdf"]
+
+
 def test_it_says_that_the_store_refuses(
     endpoint: str, storage: ObjectStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     elsewhere = ObjectStorage("s3://no-such-bucket/reports")
     with pytest.raises(StorageUnavailable, match="refused"):
         elsewhere.put("1/1/a.pdf", b"a")
+    with pytest.raises(StorageUnavailable, match="refused"):
+        list(elsewhere.list_paths())
 
 
 def _created(client: object) -> bool:

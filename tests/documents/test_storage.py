@@ -94,3 +94,11 @@ def test_it_removes_a_folder_with_all_in_it_or_nothing(
     storage.remove("23/1")
     storage.remove("99/1")
     assert files(tmp_path) == ["reports/23/2/user-1.pdf"]
+
+
+def test_it_lists_what_is_finished(storage: LocalStorage, tmp_path: Path) -> None:
+    assert list(storage.list_paths()) == []
+    for path in ("23/1/a.pdf", "23/2/b.pdf", "7/1/c.pdf"):
+        storage.put(path, b"x")
+    (tmp_path / "reports" / "7" / "1" / ".0123.part").write_bytes(b"half")
+    assert sorted(storage.list_paths()) == ["23/1/a.pdf", "23/2/b.pdf", "7/1/c.pdf"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any, BinaryIO
 
@@ -43,6 +44,9 @@ class Stubborn:
             self._kept.remove(folder)
         elif self._error is not None:
             raise self._error
+
+    def list_paths(self) -> Iterator[str]:
+        return self._kept.list_paths()
 
 
 @pytest.fixture

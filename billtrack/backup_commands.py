@@ -1,0 +1,74 @@
+"""The commands that keep an installation: back it up, restore it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from billtrack.app import create_app
+from billtrack.backups.manifest import DOCUMENTS, Manifest
+from billtrack.backups.restoring import restore_backup
+from billtrack.backups.taking import take_backup
+from billtrack.config import load_settings
+from billtrack.terminal import Command
+from billtrack.usage.verification import Difference
+
+
+@click.command(cls=Command)
+@click.argument("target", metavar="FILE_OR_FOLDER", type=click.Path(path_type=Path))
+def backup(target: Path) -> None:
+    """Write everything into one new file (0600), while billtrack runs."""
+    settings = load_settings()
+    app = create_app(settings)
+    with app.app_context():
+        path, manifest = take_backup(
+            target,
+            data_dir=settings.data_dir,
+            storage=app.extensions["billtrack.storage"],
+            now=datetime.now(UTC),
+        )
+    documents = sum(file.path.startswith(DOCUMENTS) for file in manifest.files)
+    click.echo(f"Wrote {path}: {_tell(manifest)}, {documents} documents.")
+    if missing := manifest.missing_documents:
+        click.echo(f"{len(missing)} documents are not kept any more: {', '.join(missing[:5])}")
+
+
+@click.command(cls=Command)
+@click.argument("source", metavar="FILE", type=click.Path(path_type=Path))
+def restore(source: Path) -> None:
+    """Restore a backup into an empty installation, and prove it; exit 1 if it differs."""
+    settings = load_settings()
+    app = create_app(settings)
+    with app.app_context():
+        restored = restore_backup(
+            source, settings=settings, storage=app.extensions["billtrack.storage"]
+        )
+    click.echo(
+        f"Restored what was backed up at {restored.manifest.taken_at:%Y-%m-%d %H:%M:%S} UTC: "
+        f"{_tell(restored.manifest)}, {restored.documents} documents. "
+        "All counts and totals equal the manifest."
+    )
+    _end_with(restored.differences, rollups=restored.rollups, users=restored.users)
+
+
+def _tell(manifest: Manifest) -> str:
+    rows = manifest.totals.rows
+    records = sum(total.records for total in manifest.totals.recorded.values())
+    return f"{sum(rows.values())} rows of {len(rows)} tables, {records} usage records"
+
+
+def _end_with(differences: Sequence[Difference], *, rollups: int, users: int) -> None:
+    if not differences:
+        click.echo(f"{rollups} rollups of {users} users equal their records.")
+        return
+    for difference in differences:
+        click.echo(str(difference))
+    click.echo(
+        f"{len(differences)} of {rollups} rollups differ from their records, as they did before. "
+        "billtrack verify --repair makes them anew."
+    )
+    sys.exit(1)
