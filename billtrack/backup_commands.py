@@ -1,4 +1,4 @@
-"""The commands that keep an installation: back it up, restore it."""
+"""The commands that keep an installation: back it up, restore it, move its database."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
+from pydantic import SecretStr
 
 from billtrack.app import create_app
 from billtrack.backups.manifest import DOCUMENTS, Manifest
+from billtrack.backups.moving import move_to_postgresql
 from billtrack.backups.restoring import restore_backup
 from billtrack.backups.taking import take_backup
 from billtrack.config import load_settings
-from billtrack.terminal import Command
+from billtrack.terminal import Command, Commands
 from billtrack.usage.verification import Difference
 
 
@@ -53,6 +55,40 @@ def restore(source: Path) -> None:
         "All counts and totals equal the manifest."
     )
     _end_with(restored.differences, rollups=restored.rollups, users=restored.users)
+
+
+@click.group("db", cls=Commands)
+def database() -> None:
+    """Move the database."""
+
+
+@database.command("copy")
+@click.option(
+    "--to",
+    envvar="BILLTRACK_COPY_TO",
+    show_envvar=True,
+    help="postgresql://… of an empty database; everybody on this machine sees what is typed here.",
+)
+@click.option(
+    "--to-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Read that address from a file.",
+)
+def copy(to: str | None, to_file: Path | None) -> None:
+    """Copy this SQLite installation to an empty PostgreSQL; exit 1 if anything differs."""
+    address = to_file.read_text(encoding="utf-8").strip() if to_file else to
+    if not address:
+        raise click.UsageError("Name the database by --to, --to-file or BILLTRACK_COPY_TO.")
+    settings = load_settings()
+    target = settings.model_copy(update={"database_url": SecretStr(address)})
+    with create_app(settings).app_context():
+        moved = move_to_postgresql(settings, target)
+    click.echo(
+        f"Copied {sum(moved.rows.values())} rows of {len(moved.rows)} tables, each compared; "
+        f"{moved.totals} usage totals are equal."
+    )
+    click.echo("Set DATABASE_URL to the new address and start billtrack. The source is unchanged.")
+    _end_with(moved.differences, rollups=moved.rollups, users=moved.users)
 
 
 def _tell(manifest: Manifest) -> str:

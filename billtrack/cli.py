@@ -17,7 +17,7 @@ from billtrack import __version__
 from billtrack.account_commands import api_key, create_admin, create_user
 from billtrack.api.v1.openapi import document
 from billtrack.app import create_app
-from billtrack.backup_commands import backup, restore
+from billtrack.backup_commands import backup, database, restore
 from billtrack.config import Settings, load_settings
 from billtrack.core.errors import InvalidError
 from billtrack.diagnosis import diagnose
@@ -39,7 +39,7 @@ def billtrack() -> None:
     """Self-hosted usage tracker and billing system."""
 
 
-for command in (create_admin, create_user, api_key, verify, backup, restore):
+for command in (create_admin, create_user, api_key, verify, backup, restore, database):
     billtrack.add_command(command)
 
 
