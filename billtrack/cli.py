@@ -119,7 +119,7 @@ def doctor() -> None:
     settings = load_settings()
     findings = diagnose(create_app(settings), settings)
     for finding in findings:
-        click.echo(f"{'ok  ' if finding.is_fine else 'FAIL'}  {finding.text}")
+        click.echo(f"{finding.level:<4}  {finding.text}")
     sys.exit(0 if all(finding.is_fine for finding in findings) else 1)
 
 

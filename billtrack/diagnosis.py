@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Literal
 
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -14,20 +16,36 @@ from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 
 from billtrack.accounts.queries import has_administrator
+from billtrack.backups.postgresql import ProgramMissing, require_program
 from billtrack.config import Settings
 from billtrack.core.errors import BilltrackError
-from billtrack.documents.pdf import require_libraries
+from billtrack.documents.pdf import missing_font_packages, require_libraries
 from billtrack.extensions import db
 from billtrack.installation.queries import require_timezone, worker_is_alive
 from billtrack.jobs.bell import queue_is_reachable
+from billtrack.present.sizes import file_size
+
+ENOUGH_ROOM = 2 * 10**9
+"""Bytes free in the data folder under which it is time to do something."""
+
+
+class Advice(BilltrackError):
+    """Everything works, but something should be done."""
+
+    code = "advice"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at: how it is, or what to do."""
+    """One thing that was looked at: how it is, or what to do. Advice is fine, too."""
 
-    is_fine: bool
+    level: Literal["ok", "warn", "FAIL"]
     text: str
+
+    @property
+    def is_fine(self) -> bool:
+        """Whether it works."""
+        return self.level != "FAIL"
 
 
 def diagnose(app: Flask, settings: Settings) -> list[Finding]:
@@ -35,23 +53,28 @@ def diagnose(app: Flask, settings: Settings) -> list[Finding]:
     with app.app_context():
         checks: list[tuple[str, Callable[[], str]]] = [
             ("data folder", lambda: _check_folder(settings)),
+            ("disk", lambda: _check_room(settings)),
             ("database", lambda: _check_migrations(app)),
             ("time zone", lambda: _check_timezone(settings)),
             ("administrator", _check_administrator),
             ("queue", _check_queue),
             ("worker", _check_worker),
             ("PDF libraries", _check_libraries),
+            ("PDF fonts", _check_fonts),
+            ("backups", _check_backups),
         ]
         return [_look(name, check) for name, check in checks]
 
 
 def _look(name: str, check: Callable[[], str]) -> Finding:
     try:
-        return Finding(True, f"{name}: {check()}")
+        return Finding("ok", f"{name}: {check()}")
+    except Advice as error:
+        return Finding("warn", f"{name}: {error.detail}")
     except BilltrackError as error:
-        return Finding(False, f"{name}: {error.detail}")
+        return Finding("FAIL", f"{name}: {error.detail}")
     except (SQLAlchemyError, OSError) as error:
-        return Finding(False, f"{name}: {str(error).splitlines()[0]}")
+        return Finding("FAIL", f"{name}: {str(error).splitlines()[0]}")
     finally:
         db.session.rollback()
 
@@ -61,6 +84,13 @@ def _check_folder(settings: Settings) -> str:
     if not os.access(folder, os.W_OK):
         raise BilltrackError(f"{folder} is not writable")
     return str(folder)
+
+
+def _check_room(settings: Settings) -> str:
+    free = shutil.disk_usage(settings.data_dir).free
+    if free < ENOUGH_ROOM:
+        raise Advice(f"only {file_size(free)} free in the data folder: make room, or move it")
+    return f"{file_size(free)} free"
 
 
 def _check_migrations(app: Flask) -> str:
@@ -103,3 +133,23 @@ def _check_worker() -> str:
 def _check_libraries() -> str:
     require_libraries()
     return "load"
+
+
+def _check_fonts() -> str:
+    if missing := missing_font_packages():
+        raise Advice(
+            f"PDFs show boxes for Chinese, Japanese and Korean: apt-get install {' '.join(missing)}"
+        )
+    return "all there"
+
+
+def _check_backups() -> str:
+    if db.engine.dialect.name == "sqlite":
+        return "need nothing"
+    with db.engine.connect() as connection:
+        try:
+            for program in ("pg_dump", "pg_restore"):
+                require_program(program, connection)
+        except ProgramMissing as error:
+            raise Advice(f"cannot be taken: {error.detail}") from error
+    return "pg_dump and pg_restore are there"

@@ -7,12 +7,15 @@ import io
 import json
 import multiprocessing
 import os
+import re
+import shutil
 import sqlite3
 import subprocess
 import sys
 import tomllib
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib import import_module
 from multiprocessing.context import ForkServerContext
@@ -20,9 +23,15 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+from apiflask import APIFlask
 
 from billtrack import cli
+from billtrack.config import Settings
+from billtrack.db import transaction
+from billtrack.diagnosis import diagnose
+from billtrack.installation.operations import beat
 from billtrack.supervisor import PROJECT_DIR
+from tests.cast import Cast
 from tests.conftest import SECRET
 from tests.scenarios.harness import free_port
 from tests.services import PostgresServer, unique_name
@@ -223,6 +232,29 @@ def test_doctor_names_what_is_missing_and_what_to_do(empty: Terminal) -> None:
     assert failed == [
         "FAIL  worker: none seen within 45 seconds: run billtrack up or billtrack worker"
     ]
+
+
+def test_doctor_advises_without_calling_it_a_failure(
+    app: APIFlask, cast: Cast, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("billtrack.diagnosis.ENOUGH_ROOM", 10**18)
+    monkeypatch.setattr("billtrack.documents.pdf.FONTS", {"tlh": "fonts-klingon"})
+    # There is fc-list, but no pg_dump.
+    (tmp_path / "programs").mkdir()
+    if fc_list := shutil.which("fc-list"):
+        (tmp_path / "programs" / "fc-list").symlink_to(fc_list)
+    monkeypatch.setenv("PATH", str(tmp_path / "programs"))
+    with transaction():
+        beat("test", now=datetime.now(UTC))
+    findings = diagnose(app, settings)
+    advised = [finding.text for finding in findings if finding.level == "warn"]
+    assert all(finding.is_fine for finding in findings), findings
+    assert re.match(r"disk: only [\d,.]+.[kMG]B free in the data folder: make room", advised[0])
+    rest = advised[1:]
+    assert len(rest) == bool(fc_list) + (settings.database_url is not None)
+    if settings.database_url is not None:
+        assert "pg_dump is not installed: apt-get install postgresql-client-" in rest.pop()
+    assert all("apt-get install fonts-klingon" in text for text in rest)
 
 
 def test_config_shows_the_settings_but_no_secret(terminal: Terminal) -> None:
