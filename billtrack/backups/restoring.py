@@ -38,6 +38,12 @@ class RestoreDiffers(BilltrackError):
     code = "restore_differs"
 
 
+class RestoreFailed(BilltrackError):
+    """The files could not be written."""
+
+    code = "restore_failed"
+
+
 @dataclass(frozen=True, slots=True)
 class Restored:
     """What was restored: how many rollups were compared with records, and those that differ."""
@@ -55,17 +61,20 @@ def restore_backup(source: Path, *, settings: Settings, storage: Storage) -> Res
     A failure, even kill -9, before the database is in place leaves an installation into which
     the backup can be restored again. Rollups that differ from their records did so in the
     backup: they are restored as they were, and named. Raises BackupRefused, ConflictError,
-    RestoreDiffers and DatabaseDamaged, and has changed nothing then.
+    RestoreDiffers, RestoreFailed and DatabaseDamaged, and has changed nothing then.
     """
     with open_backup(source) as backup, alone(settings):
         _require_fitting(backup.manifest, settings)
         require_stopped(settings.data_dir)
         _require_free()
-        with ExitStack() as undo:
-            documents = _put_documents(backup, storage, undo)
-            _put_secrets(backup, settings.data_dir, undo)
-            checked = _put_database(backup, settings)
-            undo.pop_all()
+        try:
+            with ExitStack() as undo:
+                documents = _put_documents(backup, storage, undo)
+                _put_secrets(backup, settings.data_dir, undo)
+                checked = _put_database(backup, settings)
+                undo.pop_all()
+        except OSError as error:
+            raise RestoreFailed(f"Nothing was restored: {error}") from error
         users, rollups, differences = checked
         return Restored(backup.manifest, documents, users, rollups, differences)
 

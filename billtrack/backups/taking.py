@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,8 +50,8 @@ def take_backup(
             manifest = _write(unfinished, data_dir=data_dir, storage=storage, now=now)
             unfinished.rename(target)
             _sync(target.parent)
-    except OSError as error:
-        raise BackupFailed(f"{target} could not be written: {error.strerror}") from error
+    except (OSError, sqlite3.OperationalError) as error:
+        raise BackupFailed(f"{target} could not be written: {error}") from error
     return target, manifest
 
 

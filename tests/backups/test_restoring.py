@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from sqlalchemy import update
 
 from billtrack.backups.archive import open_backup
 from billtrack.backups.manifest import BackupRefused
-from billtrack.backups.restoring import RestoreDiffers
+from billtrack.backups.restoring import RestoreDiffers, RestoreFailed
 from billtrack.core.errors import ConflictError, InvalidError
 from billtrack.db import transaction
 from billtrack.extensions import current_calendar, current_settings, db
@@ -108,6 +109,18 @@ def test_nothing_is_left_when_the_totals_differ(
     assert restore(source, empty).documents == 1
 
 
+def test_nothing_is_left_when_the_disk_is_full(
+    app: APIFlask, cast: Cast, take: Take, empty: APIFlask, full_disk: Callable[[], None]
+) -> None:
+    create_document(app, cast, b"small")
+    create_document(app, cast, bytes(50_000))
+    source = take()
+    full_disk()
+    with pytest.raises(RestoreFailed, match=r"Nothing was restored.*File too large"):
+        restore(source, empty)
+    assert_is_empty(empty)
+
+
 def test_a_failure_puts_the_secret_back_that_was_there(
     app: APIFlask, cast: Cast, take: Take, empty: APIFlask
 ) -> None:
@@ -141,13 +154,13 @@ def test_an_older_schema_is_brought_up_to_date(
 ) -> None:
     create_record(cast, quantity=5)
     db.session.rollback()
-    downgrade(revision="0003")
+    downgrade(revision="0001")
     with empty.app_context():
         head = get_database_state().head
         db.session.remove()
     source = take()
     with open_backup(source) as backup:
-        assert backup.manifest.revision == "0003"
+        assert backup.manifest.revision == "0001"
     restored = restore(source, empty)
     assert (restored.rollups, restored.differences) == (1, [])
     with empty.app_context():

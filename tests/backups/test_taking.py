@@ -6,6 +6,7 @@ import os
 import shutil
 import tarfile
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from apiflask import APIFlask
 
 from billtrack.backups.archive import open_backup
-from billtrack.backups.postgresql import ProgramMissing
+from billtrack.backups.postgresql import DumpFailed, ProgramMissing
 from billtrack.backups.taking import WORKSHOP, BackupFailed, take_backup
 from billtrack.core.errors import ConflictError
 from billtrack.extensions import current_settings
@@ -55,6 +56,16 @@ def test_it_never_overwrites(take: Take) -> None:
     with pytest.raises(ConflictError, match="exists already"):
         take()
     assert (take.folder / "b.tar").read_bytes() == before
+
+
+def test_nothing_is_left_when_the_disk_is_full(
+    app: APIFlask, cast: Cast, take: Take, full_disk: Callable[[], None]
+) -> None:
+    create_document(app, cast, bytes(50_000))
+    full_disk()
+    with pytest.raises((BackupFailed, DumpFailed)):
+        take()
+    assert list(take.folder.iterdir()) == []
 
 
 def test_a_folder_that_is_not_there_is_named(take: Take) -> None:

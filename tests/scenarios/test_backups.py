@@ -107,12 +107,20 @@ def test_what_waited_in_the_queue_is_done_after_a_restore(
     assert [file.read_bytes()[:5] for file in made] == [b"made ", b"%PDF-", b"%PDF-"]
 
 
-@pytest.mark.parametrize("moment", ["halfway", "at the end"])
+@pytest.mark.parametrize(
+    ("installation", "dies"),
+    [
+        pytest.param("postgresql+redis", ("subprocess.Popen", "--snapshot"), id="halfway"),
+        pytest.param("sqlite", ("os.rename", "b.tar"), id="at the end"),
+    ],
+    indirect=["installation"],
+)
 def test_a_backup_that_is_killed_leaves_no_file_under_its_name(
-    installation: Installation, moment: str, tmp_path_factory: pytest.TempPathFactory
+    installation: Installation,
+    dies: tuple[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     folder = tmp_path_factory.mktemp("backups")
-    dies = {"halfway": ("open", "backup.tar"), "at the end": ("os.rename", "b.tar")}[moment]
     command = [sys.executable, "-P", "-c", DYING, *dies, "backup", str(folder / "b.tar")]
     with Running(command, installation.environment) as backup:
         assert backup.wait() == -signal.SIGKILL, backup.text
