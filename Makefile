@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test e2e check bench lock clean
+.PHONY: help run test e2e check bench postman lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
@@ -31,6 +31,10 @@ check: ## format, lint, types and layers, as CI runs them
 bench: ## measure speed and print each figure beside its limit
 	@PYTHON='$(PYTHON)' scripts/set-up test
 	@$(BIN)/python -m bench $(ARGS)
+
+postman: ## write docs/billtrack.postman_collection.json anew from the API
+	@PYTHON='$(PYTHON)' scripts/set-up check
+	@$(BIN)/billtrack openapi --postman --output docs/billtrack.postman_collection.json
 
 lock: ## re-create both requirements files from pyproject.toml (ARGS=--upgrade for newer)
 	@PYTHON='$(PYTHON)' scripts/lock $(ARGS)

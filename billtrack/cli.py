@@ -23,6 +23,7 @@ from billtrack.core.errors import InvalidError
 from billtrack.diagnosis import diagnose
 from billtrack.logs import configure_logs, json_line
 from billtrack.metrics.sharing import shared_counts
+from billtrack.present.postman import collection
 from billtrack.provisioning.demo import demo_accounts, load_demo
 from billtrack.provisioning.demo_reset import remove_demo
 from billtrack.provisioning.initialise import initialise, setup_link
@@ -143,11 +144,13 @@ def healthcheck() -> None:
 
 @billtrack.command()
 @click.option("--output", type=click.Path(path_type=Path), help="Write to this file.")
-def openapi(output: Path | None) -> None:
+@click.option("--postman", is_flag=True, help="As a collection for Postman.")
+def openapi(output: Path | None, postman: bool) -> None:  # noqa: FBT001
     """Print the OpenAPI document."""
     app = create_app()
     with app.app_context(), app.test_request_context():
-        text = json.dumps(document(), indent=2, ensure_ascii=False)
+        spec = collection(document()) if postman else document()
+    text = json.dumps(spec, indent=2, ensure_ascii=False)
     if output is None:
         click.echo(text)
     else:

@@ -276,6 +276,8 @@ def test_openapi_prints_the_document_or_writes_it(empty: Terminal) -> None:
     assert json.loads(printed.out)["openapi"].startswith("3.")
     assert empty.run("openapi", "--output", "api.json").code == 0
     assert (empty.folder / "api.json").read_text() == printed.out
+    postman = empty.run("openapi", "--postman")
+    assert "v2.1.0" in json.loads(postman.out)["info"]["schema"]
 
 
 def test_healthcheck_refuses_when_nothing_answers(empty: Terminal) -> None:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
 JsonDict = Mapping[str, Any]
-
-_SAMPLE_ID = re.compile(r"\{[a-z]+_id\}")
 
 
 def reference(spec: JsonDict, *, base_url: str) -> list[dict[str, Any]]:
@@ -33,7 +30,7 @@ def reference(spec: JsonDict, *, base_url: str) -> list[dict[str, Any]]:
 def _operation(
     spec: JsonDict, path: str, method: str, operation: JsonDict, base_url: str
 ) -> dict[str, Any]:
-    body = _body_schema(spec, operation)
+    body = body_schema(spec, operation)
     return {
         "id": operation["operationId"],
         "method": method.upper(),
@@ -55,21 +52,42 @@ def _operation(
             {"status": status, "description": answer["description"]}
             for status, answer in sorted(operation["responses"].items())
         ],
-        "example": _curl(spec, path, method, body, base_url),
+        "example": _curl(spec, path, method, operation, base_url),
     }
 
 
-def _body_schema(spec: JsonDict, operation: JsonDict) -> JsonDict:
+def body_schema(spec: JsonDict, operation: JsonDict) -> JsonDict:
+    """Return the schema of what the operation is sent, empty where it takes no body."""
     content = operation.get("requestBody", {}).get("content", {})
-    return _resolved(spec, content.get("application/json", {}).get("schema", {}))
+    return resolved(spec, content.get("application/json", {}).get("schema", {}))
 
 
-def _resolved(spec: JsonDict, schema: JsonDict) -> JsonDict:
+def resolved(spec: JsonDict, schema: JsonDict) -> JsonDict:
+    """Return the schema, followed to where it is written down."""
     if "$ref" not in schema:
         return schema
     name = schema["$ref"].rsplit("/", 1)[-1]
     found: JsonDict = spec["components"]["schemas"][name]
     return found
+
+
+def body_example(spec: JsonDict, schema: JsonDict) -> Any:
+    """Return a value of this schema: the example it gives, else one made of what it requires."""
+    schema = resolved(spec, schema)
+    if schema.get("examples"):
+        return schema["examples"][0]
+    if "anyOf" in schema:
+        return body_example(spec, schema["anyOf"][0])
+    if "const" in schema:
+        return schema["const"]
+    if schema.get("type") == "array":
+        return [body_example(spec, schema["items"])] if schema.get("minItems") else []
+    if "properties" in schema:
+        required = schema.get("required", [])
+        named = schema["properties"].items()
+        return {name: body_example(spec, field) for name, field in named if name in required}
+    samples = {"integer": 1, "string": "text", "object": {}, "boolean": True}
+    return samples.get(str(schema.get("type")), "text")
 
 
 def _fields(spec: JsonDict, schema: JsonDict) -> list[dict[str, Any]]:
@@ -86,7 +104,7 @@ def _fields(spec: JsonDict, schema: JsonDict) -> list[dict[str, Any]]:
 
 
 def _type(spec: JsonDict, schema: JsonDict) -> str:
-    schema = _resolved(spec, schema)
+    schema = resolved(spec, schema)
     if "anyOf" in schema:
         kinds = [_type(spec, option) for option in schema["anyOf"]]
         return " or ".join(dict.fromkeys(kind for kind in kinds if kind != "null"))
@@ -99,29 +117,16 @@ def _type(spec: JsonDict, schema: JsonDict) -> str:
     return str(schema.get("format") or schema.get("type") or "any")
 
 
-def _curl(spec: JsonDict, path: str, method: str, body: JsonDict, base_url: str) -> str:
-    address = base_url + _SAMPLE_ID.sub("1", path).replace("{code}", "standard")
+def _curl(spec: JsonDict, path: str, method: str, operation: JsonDict, base_url: str) -> str:
+    address = base_url + path
+    for parameter in operation["parameters"]:
+        if parameter["in"] == "path":
+            address = address.replace(f"{{{parameter['name']}}}", str(parameter["example"]))
     lines = [f"curl -X {method.upper()} {address}", "-H 'Authorization: Bearer bt_live_…'"]
     if method == "get":
         lines[0] = f"curl {address}"
-    required = body.get("required", [])
-    if body:
-        example = {
-            name: _example(spec, field)
-            for name, field in body.get("properties", {}).items()
-            if name in required
-        }
-        lines += ["-H 'Content-Type: application/json'", f"-d '{json.dumps(example)}'"]
+    if "requestBody" in operation:
+        example = body_example(spec, body_schema(spec, operation))
+        text = json.dumps(example, ensure_ascii=False).replace("'", r"'\''")
+        lines += ["-H 'Content-Type: application/json'", f"-d '{text}'"]
     return " \\\n  ".join(lines)
-
-
-def _example(spec: JsonDict, schema: JsonDict) -> Any:
-    schema = _resolved(spec, schema)
-    if schema.get("examples"):
-        return schema["examples"][0]
-    if "anyOf" in schema:
-        return _example(spec, schema["anyOf"][-1])
-    if "const" in schema:
-        return schema["const"]
-    samples = {"integer": 1, "string": "text", "array": [], "object": {}, "boolean": True}
-    return samples.get(str(schema.get("type")), "text")

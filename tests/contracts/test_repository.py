@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 HTMX_VERSION = "2.0.11"
-TARGETS = ("help", "run", "test", "check", "bench", "e2e", "clean", "lock")
+TARGETS = ("help", "run", "test", "check", "bench", "e2e", "clean", "lock", "postman")
 BIGGEST_TEXT = 1_000_000
 
 # An example may look like a secret: it says so in its own words.

@@ -34,7 +34,7 @@ from billtrack.db import transaction
 class NewApiKey(Body):
     """A key to make; for another account only by an administrator."""
 
-    name: Annotated[PlainText, Field(min_length=1, max_length=100)]
+    name: Annotated[PlainText, Field(min_length=1, max_length=100, examples=["Gateway in Oslo"])]
     user_id: Id | None = None
     scopes: list[Annotated[str, Field(max_length=64)]] | None = Field(None, max_length=64)
     expires_at: Instant | None = None

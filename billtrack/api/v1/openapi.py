@@ -53,7 +53,12 @@ _KEY_PARAMETER = {
     "description": "Repeating the request with the same key gives the same answer.",
     "schema": {"type": "string", "minLength": 1, "maxLength": MAX_LENGTH},
 }
+_WITHOUT_KEY = ("/quote", "/usage/batch")
+"""Posts that change nothing, or have a key for each of their parts."""
+
 _PUBLIC_PATHS = {"/api/v1/health", "/api/v1/health/live", "/api/v1/health/ready"}
+_CODES = {"meters": "api_calls", "plans": "standard"}
+"""A code that exists everywhere, by resource."""
 
 
 @api.get("/openapi.json")
@@ -106,11 +111,14 @@ def _complete(spec: dict[str, Any]) -> dict[str, Any]:
 
 def _complete_parameters(method: str, path: str, operation: dict[str, Any]) -> None:
     for parameter in operation["parameters"]:
+        if parameter["in"] == "path":
+            is_code = parameter["name"] == "code"
+            parameter["example"] = _CODES[path.split("/")[3]] if is_code else 1
         if parameter["in"] == "path" and parameter["name"].endswith("_id"):
             parameter["schema"] = {"type": "integer", "minimum": 1, "maximum": 10**18 - 1}
         if parameter["in"] == "query":
             parameter["required"] = False
-    if method == "post" and "requestBody" in operation and not path.endswith("/quote"):
+    if method == "post" and "requestBody" in operation and not path.endswith(_WITHOUT_KEY):
         operation["parameters"].append(_KEY_PARAMETER)
 
 

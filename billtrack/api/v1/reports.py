@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from flask import url_for
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from billtrack import access
 from billtrack.accounts.commands import Answer
@@ -30,10 +30,13 @@ from billtrack.reports import operations, queries
 from billtrack.reports.queries import ReportView
 
 MAX_USERS = 10_000
+SAMPLE_REPORT: dict[str, JsonValue] = {"month": "2026-10", "format": "pdf"}
 
 
 class ReportIn(Body):
     """Which report: a month, or inclusive dates; the current month if neither is given."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [SAMPLE_REPORT]})
 
     month: MonthText | None = None
     first: Annotated[BillingDate | None, Field(alias="from")] = None
@@ -43,6 +46,10 @@ class ReportIn(Body):
 
 class ReportsIn(ReportIn):
     """Reports for many users, or for every active customer."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"user_ids": [1, 2], **SAMPLE_REPORT}]}
+    )
 
     user_ids: Annotated[list[Id], Field(min_length=1, max_length=MAX_USERS)] | Literal["all"]
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BaseModel,
+    ConfigDict,
     Field,
     JsonValue,
     WithJsonSchema,
@@ -42,6 +43,12 @@ from billtrack.usage.queries import RecordFilter, RecordView
 from billtrack.usage.rules import MAX_QUANTITY, Terms, UsageInput
 
 MAX_METADATA = 2048
+SAMPLE_RECORD: dict[str, JsonValue] = {
+    "user_id": 1,
+    "event": "api_calls",
+    "quantity": 500000,
+    "idempotency_key": "gateway-7/2026-10-05T14",
+}
 
 
 def _require_plain(value: Any) -> Any:
@@ -61,6 +68,8 @@ MetadataValue = Annotated[
 
 class NewUsage(Body):
     """What was used. The quantity is an integer in the base unit of the meter."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [SAMPLE_RECORD]})
 
     quantity: Annotated[int, Field(ge=1, le=MAX_QUANTITY, examples=[500000])]
     event: EventCode
@@ -130,7 +139,9 @@ class SummaryOut(BaseModel):
 class ReverseIn(Body):
     """Why the record is taken back."""
 
-    reason: Annotated[PlainText, Field(min_length=1, max_length=500)]
+    reason: Annotated[
+        PlainText, Field(min_length=1, max_length=500, examples=["The gateway counted twice."])
+    ]
 
 
 @api.post("/usage/")

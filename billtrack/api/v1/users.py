@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from billtrack import access
 from billtrack.accounts import operations, queries
@@ -29,7 +29,7 @@ from billtrack.db import transaction
 from billtrack.extensions import current_calendar
 
 Email = Annotated[PlainText, Field(min_length=3, max_length=254, examples=["ops@kiln.example"])]
-Name = Annotated[PlainText, Field(min_length=1, max_length=200)]
+Name = Annotated[PlainText, Field(min_length=1, max_length=200, examples=["Kiln Ceramics"])]
 
 
 class NewUser(Body):
@@ -43,6 +43,8 @@ class NewUser(Body):
 
 class UserChange(Body):
     """What to change; what is left out stays."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "Kiln & Daughters"}]})
 
     email: Email | None = None
     name: Name | None = None
