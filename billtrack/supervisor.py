@@ -37,7 +37,8 @@ WEB_STOP_SECONDS = 10.0
 """For requests to end. A worker of Granian that is just starting misses the signal to stop."""
 READY_SECONDS = 60.0
 PROBE_SECONDS = 1.0
-WEB_THREADS = 16
+WEB_THREADS = 256
+"""For each process: most of them only wait for slow clients, see `billtrack.waiting`."""
 
 
 def web_command(settings: Settings) -> list[str]:
