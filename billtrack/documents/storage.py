@@ -11,7 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+import structlog
+
 from billtrack.core.errors import BilltrackError, NotFoundError
+
+log = structlog.get_logger(__name__)
 
 UNFINISHED = ".part"
 
@@ -20,6 +24,12 @@ class DocumentGone(NotFoundError):
     """The file is not kept any more."""
 
     code = "document_gone"
+
+
+class StorageFailed(BilltrackError):
+    """The file could not be written, for want of room or permission."""
+
+    code = "storage_failed"
 
 
 class StorageMissing(BilltrackError):
@@ -60,22 +70,19 @@ class LocalStorage:
         self._root = root.resolve()
 
     def put(self, path: str, content: bytes) -> StoredFile:
-        """Store the file under its path; a reader sees nothing or all of it, also after a crash."""
+        """Store the file under its path; a reader sees nothing or all of it, also after a crash.
+
+        Raises StorageFailed when the disk is full or may not be written to.
+        """
         target = self._resolve(path)
-        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        unfinished = target.parent / f".{secrets.token_hex(8)}{UNFINISHED}"
         try:
-            with unfinished.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            unfinished.rename(target)
-        finally:
-            unfinished.unlink(missing_ok=True)
-        for folder in target.parents:
-            _sync_folder(folder)
-            if folder == self._root:
-                break
+            self._write(target, content)
+        except OSError as error:
+            log.warning("document_not_stored", folder=str(self._root), error=str(error))
+            raise StorageFailed(
+                f"The file could not be written: {error.strerror}. Make room where billtrack "
+                "keeps its documents, or give it the right to write there, then try again."
+            ) from error
         return StoredFile(path, len(content), hashlib.sha256(content).hexdigest())
 
     def open(self, path: str) -> BinaryIO:
@@ -97,6 +104,22 @@ class LocalStorage:
             for name in names:
                 if not name.endswith(UNFINISHED):
                     yield str((Path(folder) / name).relative_to(self._root))
+
+    def _write(self, target: Path, content: bytes) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        unfinished = target.parent / f".{secrets.token_hex(8)}{UNFINISHED}"
+        try:
+            with unfinished.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            unfinished.rename(target)
+        finally:
+            unfinished.unlink(missing_ok=True)
+        for folder in target.parents:
+            _sync_folder(folder)
+            if folder == self._root:
+                break
 
     def _resolve(self, path: str) -> Path:
         target = (self._root / path).resolve()

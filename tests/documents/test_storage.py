@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from billtrack.documents.storage import DocumentGone, LocalStorage, Storage
+from billtrack.documents.storage import DocumentGone, LocalStorage, Storage, StorageFailed
 
 
 def read(storage: Storage, path: str) -> bytes:
@@ -49,7 +49,7 @@ def test_it_keeps_a_file_with_its_size_and_digest(storage: LocalStorage, tmp_pat
 def test_it_leaves_nothing_of_a_file_that_could_not_be_written(
     storage: LocalStorage, tmp_path: Path, full_disk: None
 ) -> None:
-    with pytest.raises(OSError, match="File too large"):
+    with pytest.raises(StorageFailed, match="File too large"):
         storage.put("23/1/user-1.pdf", b"x" * 5000)
     assert files(tmp_path) == []
 
@@ -59,7 +59,7 @@ def test_it_keeps_the_file_before_when_another_cannot_replace_it(
 ) -> None:
     storage.put("23/1/user-1.pdf", b"whole")
     request.getfixturevalue("full_disk")
-    with pytest.raises(OSError, match="File too large"):
+    with pytest.raises(StorageFailed, match="File too large"):
         storage.put("23/1/user-1.pdf", b"x" * 5000)
     assert read(storage, "23/1/user-1.pdf") == b"whole"
     assert files(tmp_path) == ["reports/23/1/user-1.pdf"]
