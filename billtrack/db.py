@@ -26,6 +26,8 @@ from sqlalchemy import (
     Result,
     String,
     event,
+    func,
+    select,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import JSONB
@@ -147,6 +149,18 @@ def after_commit(callback: Callable[[], None]) -> None:
     if _AFTER_COMMIT not in session.info:
         raise RuntimeError("after_commit() belongs inside transaction()")
     session.info[_AFTER_COMMIT].append(callback)
+
+
+def database_now() -> datetime:
+    """Return the instant by the clock that every process shares: the database's, in UTC.
+
+    For what several machines compare, such as leases; one of them may be set wrong. SQLite
+    has no clock of its own, and one machine.
+    """
+    if db.session.get_bind().dialect.name != "postgresql":
+        return datetime.now(UTC)
+    told: datetime = db.session.scalars(select(func.clock_timestamp())).one()
+    return told.astimezone(UTC)
 
 
 def row_count(result: Result[Any]) -> int:

@@ -6,7 +6,6 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Literal
 
 from alembic.config import Config
@@ -19,6 +18,7 @@ from billtrack.accounts.queries import has_administrator
 from billtrack.backups.postgresql import ProgramMissing, require_program
 from billtrack.config import Settings
 from billtrack.core.errors import BilltrackError
+from billtrack.db import database_now
 from billtrack.documents.pdf import missing_font_packages, require_libraries
 from billtrack.extensions import db
 from billtrack.installation.queries import require_timezone, worker_is_alive
@@ -125,7 +125,7 @@ def _check_queue() -> str:
 
 
 def _check_worker() -> str:
-    if not worker_is_alive(now=datetime.now(UTC)):
+    if not worker_is_alive(now=database_now()):
         raise BilltrackError("none seen within 45 seconds: run billtrack up or billtrack worker")
     return "alive"
 

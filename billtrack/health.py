@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any, Literal
 
 import structlog
@@ -12,6 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from billtrack import __version__, access
+from billtrack.db import database_now
 from billtrack.extensions import db
 from billtrack.installation.parts import is_migrated
 from billtrack.installation.queries import worker_is_alive
@@ -100,7 +100,7 @@ def show_health() -> tuple[dict[str, Any], int]:
     checks = {
         "database": database,
         "queue": queue_is_reachable(),
-        "worker": database and worker_is_alive(now=datetime.now(UTC)),
+        "worker": database and worker_is_alive(now=database_now()),
     }
     is_ok = checks["database"] and checks["queue"]
     body = {

@@ -8,6 +8,7 @@ import secrets
 import signal
 import socket
 import threading
+import time
 from datetime import UTC, datetime
 
 import structlog
@@ -18,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from billtrack.app import create_app
 from billtrack.config import Settings
-from billtrack.db import transaction
+from billtrack.db import database_now, transaction
 from billtrack.documents.pdf import PdfRenderer, RenderingUnavailable
 from billtrack.extensions import current_calendar, db
 from billtrack.installation.operations import beat
@@ -106,16 +107,17 @@ def _warm_up(renderer: PdfRenderer) -> None:
 
 def _keep(app: APIFlask, runner: Runner, stopping: threading.Event) -> None:
     """Renew the leases, say that the worker lives, take up what others left behind."""
-    last_beat = 0.0
+    next_beat = 0.0
     while not stopping.is_set():
-        now = datetime.now(UTC)
         try:
             with app.app_context():
-                if now.timestamp() - last_beat >= RENEW_EVERY:
+                now = database_now()
+                # By a clock that nobody sets back: leases must not wait until it is as late again.
+                if time.monotonic() >= next_beat:
                     with transaction():
                         beat(runner.worker_id, now=now)
                         renew_leases(runner.running(), now=now)
-                    last_beat = now.timestamp()
+                    next_beat = time.monotonic() + RENEW_EVERY
                 # First, for the sweep rings only once a minute.
                 if not queue_is_reachable():
                     log.warning("queue_unavailable")

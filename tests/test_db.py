@@ -14,7 +14,14 @@ from apiflask import APIFlask
 from sqlalchemy import delete, insert, select, text, update
 from sqlalchemy.exc import IntegrityError, InternalError, StatementError
 
-from billtrack.db import after_commit, end_read, exact_decimal, insert_ignore, transaction
+from billtrack.db import (
+    after_commit,
+    database_now,
+    end_read,
+    exact_decimal,
+    insert_ignore,
+    transaction,
+)
 from billtrack.extensions import db
 from billtrack.installation.models import Installation, WorkerHeartbeat
 from billtrack.plans.models import Plan, PlanVersion
@@ -248,3 +255,13 @@ def test_it_inserts_what_is_new_and_says_what(app: APIFlask) -> None:
         assert insert_ignore(UsageKey, rows[:2], returning=UsageKey.record_id) == [0, 1]
         assert insert_ignore(UsageKey, rows[1:3], returning=UsageKey.record_id) == [2]
         assert insert_ignore(UsageKey, rows[:3], returning=UsageKey.record_id) == []
+
+
+def test_the_shared_clock_tells_an_instant_in_utc(app: APIFlask) -> None:
+    before = datetime.now(UTC)
+    told = database_now()
+    assert told.tzinfo is UTC
+    # The server is on this machine here; it goes on within a transaction, too.
+    assert before - timedelta(seconds=5) < told < datetime.now(UTC) + timedelta(seconds=5)
+    with transaction():
+        assert told <= database_now()

@@ -16,6 +16,7 @@ from billtrack.accounts.permissions import Permission
 from billtrack.config import Settings
 from billtrack.dashboard.blueprint import dashboard
 from billtrack.dashboard.settings import render_section
+from billtrack.db import database_now
 from billtrack.extensions import current_settings
 from billtrack.installation.parts import get_database_state, list_workers
 from billtrack.jobs.bell import queue_is_reachable
@@ -27,7 +28,7 @@ from billtrack.present.sizes import file_size
 def system_health() -> ResponseReturnValue:
     """Show every part: well, or what to do. It does not refresh itself: that would be use."""
     now, installed = datetime.now(UTC), current_settings()
-    workers, database = list_workers(now=now), get_database_state()
+    workers, database = list_workers(now=database_now()), get_database_state()
     return render_section(
         "system_health",
         "dashboard.system_health",

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, select, update
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
 
 from billtrack import audit
 from billtrack.core.errors import ConflictError
@@ -142,14 +142,19 @@ def retry(job: Job, *, actor: audit.Actor, now: datetime) -> None:
 
 
 def sweep(*, now: datetime) -> None:
-    """Take up jobs whose worker died, give up those that killed too many, ring for the rest."""
-    for job in _lock(and_(Job.status == "running", Job.lease_expires_at < now)):
+    """Take up jobs whose worker died, give up those that killed too many, ring for the rest.
+
+    An instant further ahead than any that is given out is from a clock that was wrong: to
+    wait for it could take for ever.
+    """
+    has_run_out = or_(Job.lease_expires_at < now, Job.lease_expires_at > now + 2 * LEASE)
+    for job in _lock(and_(Job.status == "running", has_run_out)):
         if job.attempt - job.first_attempt < MAX_ATTEMPTS:
             requeue(job.id, job.attempt, now=now)
         else:
             mark_failed(job.id, job.attempt, now=now, error=_GAVE_UP)
-    unheard = and_(Job.status == "queued", Job.kind != GROUP, Job.rung_at < now - RING_AGAIN_AFTER)
-    for job in _lock(unheard):
+    is_long_ago = or_(Job.rung_at < now - RING_AGAIN_AFTER, Job.rung_at > now + RING_AGAIN_AFTER)
+    for job in _lock(and_(Job.status == "queued", Job.kind != GROUP, is_long_ago)):
         job.rung_at = now
         after_commit(partial(ring, job.id))
 

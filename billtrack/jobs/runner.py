@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from billtrack.core.errors import BilltrackError, UnavailableError
-from billtrack.db import transaction
+from billtrack.db import database_now, transaction
 from billtrack.jobs import operations
 from billtrack.metrics.counting import count_job
 
@@ -75,7 +75,7 @@ class Runner:
 
     def _run_claimed(self, job_id: int) -> None:
         with transaction():
-            job = operations.claim(job_id, worker_id=self.worker_id, now=datetime.now(UTC))
+            job = operations.claim(job_id, worker_id=self.worker_id, now=database_now())
         if job is None:
             return
         run = Run(job.id, job.attempt, job.payload, job.requested_by_id, job.created_at)
@@ -92,7 +92,7 @@ class Runner:
         try:
             store = self._handlers[kind](run)
             with transaction():
-                if not operations.mark_completed(run.job_id, run.attempt, now=datetime.now(UTC)):
+                if not operations.mark_completed(run.job_id, run.attempt, now=database_now()):
                     return "superseded"
                 store()
             return "completed"
@@ -105,7 +105,8 @@ class Runner:
             return self._fail(run, "Something unexpected happened; the log of the worker has it.")
 
     def _fail(self, run: Run, reason: str) -> str:
-        now = datetime.now(UTC)
         with transaction():
-            is_held = operations.mark_failed(run.job_id, run.attempt, error=reason, now=now)
+            is_held = operations.mark_failed(
+                run.job_id, run.attempt, error=reason, now=database_now()
+            )
         return "failed" if is_held else "superseded"

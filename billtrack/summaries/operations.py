@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from sqlalchemy import or_
 from sqlalchemy.dialects import postgresql, sqlite
 
 from billtrack.core.periods import DateRange, Month
@@ -21,6 +22,9 @@ REFRESH_AFTER = timedelta(seconds=45)
 LAST_MONTH_AFTER = timedelta(minutes=10)
 OLDER_AFTER = timedelta(hours=6)
 """When kept figures are counted again: well before pages find them too old."""
+
+CLOCKS_APART = timedelta(minutes=5)
+"""Figures taken further ahead than this are from a clock that was wrong, and are replaced."""
 
 
 def refresh(*, terms: Terms) -> bool:
@@ -56,7 +60,7 @@ def refresh_past(*, terms: Terms) -> bool:
 def _refresh(days: DateRange, after: timedelta, terms: Terms) -> bool:
     """Count the days and keep the figures, unless those kept are younger than `after`."""
     taken_at = find_taken_at(days)
-    if taken_at is not None and taken_at > terms.now - after:
+    if taken_at is not None and terms.now - after < taken_at <= terms.now + CLOCKS_APART:
         return False
     summary = count_month(days, terms=terms)
     with transaction():
@@ -78,7 +82,10 @@ def _keep(summary: Summary) -> None:
     }
     statement = insert(MonthSummary).values(row)
     changes = {name: statement.excluded[name] for name in row if name != "month"}
-    is_older = MonthSummary.taken_at < statement.excluded.taken_at
+    taken_at = MonthSummary.taken_at
+    is_older = or_(
+        taken_at < statement.excluded.taken_at, taken_at > overview.taken_at + CLOCKS_APART
+    )
     db.session.execute(
         statement.on_conflict_do_update(index_elements=["month"], set_=changes, where=is_older)
     )

@@ -335,3 +335,23 @@ def state(job: Job) -> tuple[str, int, int, str | None]:
     db.session.rollback()
     row = get_job(job.id, requested_by=None)
     return row.status, row.attempt, row.progress, row.error
+
+
+def test_a_lease_of_a_clock_that_was_ahead_holds_nothing_up(job: Job, rung: list[int]) -> None:
+    claim(job, START + timedelta(days=1))
+    sweep(START)
+    assert state(job) == ("queued", 1, 0, None)
+    assert rung == [job.id] * 2
+    # Clocks may differ by as much as a lease lasts.
+    claim(job, START + LEASE)
+    sweep(START)
+    assert state(job) == ("running", 2, 0, None)
+
+
+def test_it_is_rung_again_when_its_clock_was_ahead(app: APIFlask, rung: list[int]) -> None:
+    with transaction():
+        job = operations.enqueue("test", actor=SYSTEM, now=START + timedelta(days=1), payload={})
+    sweep(START)
+    assert rung == [job.id] * 2
+    sweep(START + timedelta(seconds=60))
+    assert rung == [job.id] * 2

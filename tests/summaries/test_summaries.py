@@ -116,6 +116,12 @@ def test_it_is_taken_again_after_three_quarters_of_a_minute(world: World) -> Non
     assert [row.taken_at for row in rows()] == [NOW + REFRESH_AFTER]
 
 
+def test_what_a_clock_that_was_ahead_took_is_taken_again(world: World) -> None:
+    assert refresh(terms=terms(NOW + timedelta(minutes=10)))
+    assert refresh(terms=terms())
+    assert [row.taken_at for row in rows()] == [NOW]
+
+
 def test_a_new_day_is_taken_at_once(world: World) -> None:
     midnight = NOW.replace(hour=23, minute=59, second=59)
     assert refresh(terms=terms(midnight))
