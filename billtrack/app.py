@@ -16,7 +16,7 @@ from billtrack.api.v1 import api, openapi
 from billtrack.api.v1.reference import docs
 from billtrack.config import Settings, load_settings
 from billtrack.dashboard import dashboard
-from billtrack.db import engine_options, prepare_engine
+from billtrack.db import engine_options, prepare_engine, release_session
 from billtrack.documents.storage import open_storage
 from billtrack.extensions import csrf, db, make_huey, migrate
 from billtrack.health import health
@@ -61,6 +61,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
         settings.storage_url, folder=settings.data_dir / "reports"
     )
     db.init_app(app)
+    app.teardown_appcontext(release_session)  # before the extension's own, which lets errors out
     with app.app_context():
         prepare_engine(db.engine)
     migrate.init_app(app, db, directory=str(MIGRATIONS))

@@ -13,6 +13,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, cast
 
+import structlog
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -31,6 +32,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, ORMExecuteState, Session
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
@@ -41,6 +43,8 @@ BigId = BigInteger().with_variant(Integer(), "sqlite")
 """A 64-bit key; plain INTEGER on SQLite, where only that can number itself."""
 
 JsonObject = JSON().with_variant(JSONB(), "postgresql")
+
+log = structlog.get_logger(__name__)
 
 _WRITE = "billtrack_write"
 _AFTER_COMMIT = "billtrack_after_commit"
@@ -171,6 +175,19 @@ def row_count(result: Result[Any]) -> int:
 def end_read() -> None:
     """Let go of the read snapshot and its connection, before long work without a database."""
     db.session.rollback()
+
+
+def release_session(_error: BaseException | None) -> None:
+    """Let go of the connection at the end of a request or job.
+
+    One that was lost meanwhile is thrown away: what was answered is stored, and must not be
+    turned into an error because the snapshot that was read from last cannot be ended.
+    """
+    try:
+        db.session.remove()
+    except OperationalError as error:
+        log.warning("database_unavailable", error=str(error))
+        db.session().invalidate()
 
 
 def insert_ignore(

@@ -9,11 +9,13 @@ from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
 
+import psycopg
 import pytest
 from apiflask import APIFlask
 from sqlalchemy import delete, insert, select, text, update
 from sqlalchemy.exc import IntegrityError, InternalError, StatementError
 
+from billtrack.config import Settings
 from billtrack.db import (
     after_commit,
     database_now,
@@ -265,3 +267,13 @@ def test_the_shared_clock_tells_an_instant_in_utc(app: APIFlask) -> None:
     assert before - timedelta(seconds=5) < told < datetime.now(UTC) + timedelta(seconds=5)
     with transaction():
         assert told <= database_now()
+
+
+@pytest.mark.parametrize("settings", ["postgresql"], indirect=True)
+def test_a_connection_lost_after_the_work_spoils_nothing(app: APIFlask, settings: Settings) -> None:
+    with app.app_context():
+        pid = db.session.scalar(text("SELECT pg_backend_pid()"))
+        with psycopg.connect(settings.sqlalchemy_url.replace("+psycopg", "")) as other:
+            ended = other.execute("SELECT pg_terminate_backend(%s, 5000)", [pid]).fetchone()
+        assert ended == (True,)
+    assert db.session.scalar(select(Meter.code).limit(1)) is not None
