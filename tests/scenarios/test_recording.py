@@ -1,22 +1,18 @@
-"""Many clients record over HTTP while processes are killed: nothing is lost, nothing twice."""
+"""Machines record and ask for reports while parts are killed: nothing is lost, nothing twice."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
-import time
-from collections.abc import Collection, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import count
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import func, select
 
-from billtrack.accounts.permissions import Role
-from billtrack.extensions import db
-from billtrack.usage.models import UsageDaily, UsageKey, UsageRecord
-from tests.scenarios.accounts import Account, create_account
 from tests.scenarios.conftest import Site
 from tests.scenarios.harness import (
     Answer,
@@ -26,73 +22,60 @@ from tests.scenarios.harness import (
     descendants,
     eventually,
 )
+from tests.scenarios.load import Load, wait_for_a_third
+from tests.services import (
+    GivenPostgresServer,
+    GivenRedisServer,
+    PostgresServer,
+    RedisServer,
+    start_postgres,
+    start_redis,
+    unique_name,
+)
 
 CLIENTS = 6
-RECORDS = 60
 ROUNDS = 12
-RETRY_SECONDS = 80.0
-numbers = count()
 
 
-class Provider:
-    """A machine that records for one customer, and tries again until it has its answer."""
+@dataclass(frozen=True)
+class Stage:
+    """A running installation with services of its own, each of which may be killed."""
 
-    def __init__(self, installation: Installation) -> None:
-        name = f"recording-{next(numbers)}"
-        self._installation = installation
-        self._account = create_account(installation, Role.PROVIDER, f"{name}@test.example")
-        self.customer: Account = create_account(
-            installation, Role.CUSTOMER, f"{name}-customer@test.example"
-        )
+    site: Site
+    database: PostgresServer | GivenPostgresServer | None = None
+    queue: RedisServer | GivenRedisServer | None = None
 
-    def send(self, key: str) -> Answer:
-        body = {"user_id": self.customer.id, "event": "api_calls", "quantity": 7}
-        return self._installation.ask(
-            "POST",
-            "/api/v1/usage/",
-            key=self._account.key,
-            body={**body, "idempotency_key": key},
-            timeout=5,
-        )
-
-    def send_until_answered(self, key: str) -> int:
-        """Return the id of the record."""
-        deadline = time.monotonic() + RETRY_SECONDS
-        while time.monotonic() < deadline:
-            try:
-                answer = self.send(key)
-            except OSError:
-                continue
-            if answer.status in {200, 201}:
-                return int(answer.json["id"])
-            assert answer.status == 503, answer.text
-        raise AssertionError(f"{key} was never answered")
-
-    def stored(self) -> dict[str, int]:
-        """Return the ids of the customer's records by key; counts and sums must agree."""
-        with self._installation.inside():
-            rows = db.session.execute(
-                select(UsageRecord.idempotency_key, UsageRecord.id, UsageRecord.quantity).where(
-                    UsageRecord.user_id == self.customer.id
-                )
-            ).all()
-            ids = [row.id for row in rows]
-            keys = db.session.scalar(
-                select(func.count()).select_from(UsageKey).where(UsageKey.record_id.in_(ids))
-            )
-            rollup = db.session.execute(
-                select(func.sum(UsageDaily.quantity), func.sum(UsageDaily.count)).where(
-                    UsageDaily.user_id == self.customer.id
-                )
-            ).one()
-        assert keys == len(ids)
-        assert tuple(map(int, rollup)) == (sum(row.quantity for row in rows), len(rows))
-        return {str(row.idempotency_key): row.id for row in rows}
+    def processes(self, words: str) -> list[int]:
+        """Return the processes of the installation whose command has these words, oldest first."""
+        return [pid for pid in descendants(self.site.up.pid) if words in command_line(pid)]
 
 
-@pytest.fixture
-def provider(site: Site) -> Provider:
-    return Provider(site.installation)
+@pytest.fixture(scope="module")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """On SQLite, with the queue in a file."""
+    installation = Installation(tmp_path_factory.mktemp("embedded"))
+    stage = Stage(Site(installation))
+    yield stage
+    assert stage.site.up.stop() == 0
+    installation.close()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """On PostgreSQL, whose commits are on the disk, and Redis."""
+    with contextlib.ExitStack() as cleaning:
+        database, queue = start_postgres(fsync=True), start_redis()
+        cleaning.callback(database.close)
+        cleaning.callback(queue.close)
+        name = unique_name()
+        url = database.create_database(name)
+        cleaning.callback(database.drop_database, name)
+        folder = tmp_path_factory.mktemp("served")
+        installation = Installation(folder, database_url=url, redis_url=queue.url)
+        cleaning.callback(installation.close)
+        stage = Stage(Site(installation), database, queue)
+        yield stage
+        assert stage.site.up.stop() == 0
 
 
 @pytest.fixture
@@ -101,66 +84,81 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
-def web_workers(site: Site) -> list[int]:
-    """Return the processes that answer requests: what Granian's first process has forked."""
-    _main, *workers = (pid for pid in descendants(site.up.pid) if "granian" in command_line(pid))
-    return workers
+def kill_web(stage: Stage) -> None:
+    """Kill one of the two processes that answer; Granian's first process forks another."""
+    eventually(lambda: len(stage.processes("granian")) == 3, lambda: stage.site.up.text)
+    os.kill(stage.processes("granian")[-1], signal.SIGKILL)
 
 
-def wait_for_more(answers: Collection[Future[int]]) -> None:
-    """Wait until another fifth of the answers has come."""
-
-    def come() -> int:
-        return sum(answer.done() for answer in answers)
-
-    wanted = come() + len(answers) // 5
-    eventually(lambda: come() >= wanted, "answers")
+def kill_worker(stage: Stage) -> None:
+    eventually(lambda: stage.processes("billtrack.cli worker"), lambda: stage.site.up.text)
+    os.kill(stage.processes("billtrack.cli worker")[0], signal.SIGKILL)
 
 
-def test_two_that_record_the_same_key_at_once_get_the_same_record(
-    provider: Provider, pool: ThreadPoolExecutor
+def kill_everything(stage: Stage) -> None:
+    started = descendants(stage.site.up.pid)
+    stage.site.up.kill9()
+    assert_all_end(started)
+    stage.site.restart()
+
+
+def kill_database(stage: Stage) -> None:
+    assert stage.database is not None
+    stage.database.kill9()
+    stage.database.restart()
+
+
+def kill_queue(stage: Stage) -> None:
+    assert stage.queue is not None
+    stage.queue.kill9()
+    stage.queue.restart()
+
+
+PARTS = (kill_web, kill_worker, kill_everything)
+SERVICES = (kill_database, kill_queue)
+INTERRUPT_JOBS = {kill_worker, kill_everything, kill_database}
+
+
+@pytest.mark.parametrize("kill", PARTS)
+def test_nothing_is_lost_or_doubled_when_embedded(
+    embedded: Stage, kill: Callable[[Stage], None], pool: ThreadPoolExecutor
 ) -> None:
+    record_while(kill, embedded, pool)
+
+
+@pytest.mark.parametrize("kill", [*PARTS, *SERVICES])
+def test_nothing_is_lost_or_doubled_on_postgresql_and_redis(
+    served: Stage, kill: Callable[[Stage], None], pool: ThreadPoolExecutor
+) -> None:
+    record_while(kill, served, pool)
+
+
+def record_while(kill: Callable[[Stage], None], stage: Stage, pool: ThreadPoolExecutor) -> None:
+    load = Load(stage.site.installation)
+    answers = load.start(pool)
+    wait_for_a_third(answers)
+    died_at = datetime.now(UTC) if kill in INTERRUPT_JOBS else None
+    kill(stage)
+    for answer in answers:
+        answer.result()
+    load.assert_all_is_well(stage.site.up, died_at=died_at)
+
+
+@pytest.mark.parametrize("stage", ["embedded", "served"])
+def test_two_that_record_the_same_key_at_once_get_the_same_record(
+    request: pytest.FixtureRequest, stage: str, pool: ThreadPoolExecutor
+) -> None:
+    site: Site = request.getfixturevalue(stage).site
+    load = Load(site.installation)
     start = threading.Barrier(2)
 
     def send(key: str) -> Answer:
         start.wait()
-        return provider.send(key)
+        return load.record(key, usage)
 
-    for number in range(ROUNDS):
-        key = f"same-{number}"
+    for _ in range(ROUNDS):
+        key, usage = load.new()
         first, second = pool.map(send, [key, key])
         assert sorted([first.status, second.status]) == [200, 201], first.text + second.text
         assert first.json["id"] == second.json["id"]
-    assert len(provider.stored()) == ROUNDS
-
-
-def test_nothing_answered_is_lost_or_doubled_when_web_workers_are_killed(
-    site: Site, provider: Provider, pool: ThreadPoolExecutor
-) -> None:
-    answers = {
-        key: pool.submit(provider.send_until_answered, key)
-        for key in (f"load-{number}" for number in range(CLIENTS * RECORDS))
-    }
-    for _ in range(2):
-        wait_for_more(answers.values())
-        eventually(lambda: len(web_workers(site)) == 2, lambda: site.up.text)
-        os.kill(web_workers(site)[0], signal.SIGKILL)
-    answered = {key: answer.result() for key, answer in answers.items()}
-    assert provider.stored() == answered
-    eventually(lambda: len(web_workers(site)) == 2, lambda: site.up.text)
-
-
-def test_nothing_answered_is_lost_when_everything_is_killed(
-    site: Site, provider: Provider, pool: ThreadPoolExecutor
-) -> None:
-    answers = {
-        key: pool.submit(provider.send_until_answered, key)
-        for key in (f"crash-{number}" for number in range(CLIENTS * 20))
-    }
-    wait_for_more(answers.values())
-    started = descendants(site.up.pid)
-    site.up.kill9()
-    assert_all_end(started)
-    site.restart()
-    answered = {key: answer.result() for key, answer in answers.items()}
-    assert provider.stored() == answered
+    load.assert_all_is_well(site.up)
