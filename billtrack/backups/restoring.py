@@ -25,7 +25,7 @@ from billtrack.backups.running import require_stopped
 from billtrack.backups.totals import take_totals
 from billtrack.config import Settings
 from billtrack.core.errors import BilltrackError, ConflictError
-from billtrack.documents.storage import DocumentGone, Storage
+from billtrack.documents.storage import DocumentGone, Storage, StorageFailed
 from billtrack.extensions import current_calendar, db
 from billtrack.installation.parts import knows_migration
 from billtrack.provisioning.initialise import alone
@@ -73,7 +73,7 @@ def restore_backup(source: Path, *, settings: Settings, storage: Storage) -> Res
                 _put_secrets(backup, settings.data_dir, undo)
                 checked = _put_database(backup, settings)
                 undo.pop_all()
-        except OSError as error:
+        except (OSError, StorageFailed) as error:
             raise RestoreFailed(f"Nothing was restored: {error}") from error
         users, rollups, differences = checked
         return Restored(backup.manifest, documents, users, rollups, differences)
