@@ -21,6 +21,7 @@ from billtrack.backup_commands import backup, database, restore
 from billtrack.config import Settings, load_settings
 from billtrack.core.errors import InvalidError
 from billtrack.diagnosis import diagnose
+from billtrack.installation.queries import worker_is_alive_here
 from billtrack.logs import configure_logs, json_line
 from billtrack.metrics.sharing import shared_counts
 from billtrack.present.postman import collection
@@ -92,7 +93,7 @@ def init() -> None:
     settings = load_settings()
     configure_logs(settings.log_format)
     _initialise(settings)
-    click.echo("The database is up to date.")
+    click.echo("\n".join(["The database is up to date.", *_ways_in(settings)]))
 
 
 @billtrack.command()
@@ -125,21 +126,14 @@ def doctor() -> None:
 
 
 @billtrack.command()
-def healthcheck() -> None:
+@click.option("--worker", is_flag=True, help="Look for this machine's worker instead.")
+def healthcheck(worker: bool) -> None:  # noqa: FBT001
     """Ask the running web server how it is."""
     settings = load_settings()
-    host = loopback_of(settings.host)
-    host = f"[{host}]" if ":" in host else host
-    address = f"http://{host}:{settings.port}/api/v1/health"
-    # The server is on this machine: a proxy that the environment names is not on the way.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(address, timeout=5) as answer:
-            click.echo(answer.read().decode())
-    except urllib.error.HTTPError as error:
-        raise InvalidError(f"Not well: {error.read().decode()}") from error
-    except OSError as error:
-        raise InvalidError(f"{address} does not answer: {error}") from error
+    if worker:
+        _look_for_worker(settings)
+    else:
+        _ask_web(settings)
 
 
 @billtrack.command()
@@ -175,6 +169,29 @@ def _require_free_port(host: str, port: int, *, setting: str = "BILLTRACK_PORT")
         raise InvalidError(problem)
 
 
+def _look_for_worker(settings: Settings) -> None:
+    app = create_app(settings)
+    with app.app_context():
+        if not worker_is_alive_here(now=datetime.now(UTC)):
+            raise InvalidError("Not well: no worker of this machine was seen within 45 seconds.")
+    click.echo("The worker of this machine is alive.")
+
+
+def _ask_web(settings: Settings) -> None:
+    host = loopback_of(settings.host)
+    host = f"[{host}]" if ":" in host else host
+    address = f"http://{host}:{settings.port}/api/v1/health"
+    # The server is on this machine: a proxy that the environment names is not on the way.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(address, timeout=5) as answer:
+            click.echo(answer.read().decode())
+    except urllib.error.HTTPError as error:
+        raise InvalidError(f"Not well: {error.read().decode()}") from error
+    except OSError as error:
+        raise InvalidError(f"{address} does not answer: {error}") from error
+
+
 def _initialise(settings: Settings) -> None:
     app = create_app(settings)
     with app.app_context():
@@ -185,17 +202,19 @@ def _initialise(settings: Settings) -> None:
 
 
 def _welcome(settings: Settings) -> None:
-    with create_app(settings).app_context():
-        link = setup_link(settings)
-    lines = ["", f"billtrack is ready: {settings.public_url}"]
-    if link is not None:
-        lines.append(f"Create the first administrator (this link works once): {link}")
-    if settings.demo:
-        lines += _demo_account_lines(settings)
-    lines += ["Press Ctrl-C to stop.", ""]
+    ready = ["", f"billtrack is ready: {settings.public_url}"]
+    lines = [*ready, *_ways_in(settings), "Press Ctrl-C to stop.", ""]
     if settings.log_format == "json":
         lines = [json_line(line, logger="billtrack.up") for line in lines if line]
     click.echo("\n".join(lines))
+
+
+def _ways_in(settings: Settings) -> list[str]:
+    """Return the link that makes the first administrator, and the accounts of the demo."""
+    with create_app(settings).app_context():
+        link = setup_link(settings)
+    lines = [f"Create the first administrator (this link works once): {link}"] if link else []
+    return [*lines, *_demo_account_lines(settings)] if settings.demo else lines
 
 
 def _demo_account_lines(settings: Settings) -> list[str]:

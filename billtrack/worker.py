@@ -6,7 +6,6 @@ import logging
 import os
 import secrets
 import signal
-import socket
 import threading
 import time
 from datetime import UTC, datetime
@@ -23,6 +22,7 @@ from billtrack.db import database_now, transaction
 from billtrack.documents.pdf import PdfRenderer, RenderingUnavailable
 from billtrack.extensions import current_calendar, db
 from billtrack.installation.operations import beat
+from billtrack.installation.queries import machine_name
 from billtrack.jobs.bell import RUNNER, hush, mend_queue, queue_is_reachable
 from billtrack.jobs.operations import renew_leases, sweep
 from billtrack.jobs.runner import Runner
@@ -68,7 +68,7 @@ class PatientConsumer(Consumer):  # type: ignore[misc]
 def run_worker(settings: Settings) -> None:
     """Run jobs until SIGTERM, Ctrl-C or SIGHUP; what is running then is finished first."""
     app = create_app(settings)
-    worker_id = f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(4)}"
+    worker_id = f"{machine_name()}-{os.getpid()}-{secrets.token_hex(4)}"
     renderer = PdfRenderer(processes=settings.workers)
     storage = app.extensions["billtrack.storage"]
     builder = UsageReportBuilder(renderer=renderer, storage=storage, settings=settings)

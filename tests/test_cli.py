@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import re
 import shutil
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -130,6 +131,7 @@ def test_init_makes_the_database_and_may_be_run_again(empty: Terminal) -> None:
         result = empty.run("init")
         assert (result.code, result.err) == (0, "")
         assert "up to date" in result.out
+        assert "(this link works once): http://localhost:6009/set-up?token=" in result.out
     assert (empty.folder / "data" / "billtrack.db").exists()
 
 
@@ -308,6 +310,17 @@ def test_healthcheck_says_what_the_server_says(empty: Terminal, status: int) -> 
     assert "from the server" in result.out + result.err
 
 
+def test_healthcheck_says_whether_this_machine_has_a_worker(terminal: Terminal) -> None:
+    assert terminal.run("healthcheck", "--worker").refuses("no worker of this machine")
+    database = sqlite3.connect(terminal.folder / "data" / "billtrack.db")
+    seen_at = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S.%f}"
+    with contextlib.closing(database), database:
+        row = (f"{socket.gethostname()[:40]}-1-a", seen_at, seen_at)
+        database.execute("INSERT INTO worker_heartbeats VALUES (?, ?, ?)", row)
+    found = terminal.run("healthcheck", "--worker")
+    assert (found.code, found.out) == (0, "The worker of this machine is alive.\n")
+
+
 # The demo
 
 
@@ -465,7 +478,7 @@ def test_the_same_commands_belong_to_flask(terminal: Terminal) -> None:
             check=False,
         )
 
-    assert flask("init").stdout == "The database is up to date.\n"
+    assert flask("init").stdout.startswith("The database is up to date.\n")
     refused = flask("init", BILLTRACK_TIMEZONE="Europe/Berlin")
     assert refused.returncode == 1
     assert refused.stderr.startswith("Error: This database bills in UTC")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from datetime import datetime, timedelta
 
 from sqlalchemy import select
@@ -47,3 +48,21 @@ def worker_is_alive(*, now: datetime) -> bool:
     """Tell whether any worker process was seen within 45 seconds."""
     query = select(WorkerHeartbeat.worker_id).where(WorkerHeartbeat.seen_at > now - SILENT_AFTER)
     return db.session.scalar(query.limit(1)) is not None
+
+
+def worker_is_alive_here(*, now: datetime) -> bool:
+    """Tell whether a worker process of this machine was seen within 45 seconds.
+
+    A container is a machine of its own: its host name is unique, so that each of many
+    containers with workers can be asked about itself.
+    """
+    query = select(WorkerHeartbeat.worker_id).where(
+        WorkerHeartbeat.seen_at > now - SILENT_AFTER,
+        WorkerHeartbeat.worker_id.startswith(f"{machine_name()}-", autoescape=True),
+    )
+    return db.session.scalar(query.limit(1)) is not None
+
+
+def machine_name() -> str:
+    """Return what the ids of this machine's workers begin with."""
+    return socket.gethostname()[:40]
