@@ -4,10 +4,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test e2e check bench postman lock clean
+.PHONY: help run test e2e check docker-test bench postman env lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 run: ## set up, then start billtrack with demo data on http://localhost:6009
 	@PYTHON='$(PYTHON)' scripts/set-up run
@@ -27,6 +27,14 @@ check: ## format, lint, types and layers, as CI runs them
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+ifeq ($(shell uname -s),Linux)
+	$(BIN)/hadolint Dockerfile
+	@POSTGRES_PASSWORD=x REDIS_PASSWORD=x BILLTRACK_SECRET_KEY=x \
+		$(BIN)/docker-compose --env-file /dev/null config --quiet
+endif
+
+docker-test: ## build the image, run it, then all of docker-compose.yml (needs Docker or Podman)
+	@$(PYTHON) -m tests.docker $(ARGS)
 
 bench: ## measure speed and print each figure beside its limit
 	@PYTHON='$(PYTHON)' scripts/set-up test
@@ -35,6 +43,9 @@ bench: ## measure speed and print each figure beside its limit
 postman: ## write docs/billtrack.postman_collection.json anew from the API
 	@PYTHON='$(PYTHON)' scripts/set-up check
 	@$(BIN)/billtrack openapi --postman --output docs/billtrack.postman_collection.json
+
+env: ## write .env with new secrets for docker compose, unless there is one
+	@scripts/env
 
 lock: ## re-create both requirements files from pyproject.toml (ARGS=--upgrade for newer)
 	@PYTHON='$(PYTHON)' scripts/lock $(ARGS)
