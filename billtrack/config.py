@@ -146,7 +146,7 @@ def _require_random(value: SecretStr | None, length: int) -> SecretStr | None:
 def load_settings() -> Settings:
     """Return the settings of this process, with a secret key and a data folder.
 
-    Raises ConfigError naming the first setting that is wrong.
+    Raises ConfigError naming the first setting that is wrong, or the folder that cannot be used.
     """
     try:
         settings = Settings(**_values_from_files())
@@ -154,10 +154,16 @@ def load_settings() -> Settings:
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else "settings"
         raise ConfigError(f"{name}: {first['msg']}") from error
-    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if settings.secret_key is not None:
-        return settings
-    key = SecretStr(_secret_from_data_dir(settings.data_dir / "secret_key"))
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if settings.secret_key is not None:
+            return settings
+        key = SecretStr(_secret_from_data_dir(settings.data_dir / "secret_key"))
+    except OSError as error:
+        raise ConfigError(
+            f"BILLTRACK_DATA_DIR: cannot write to {settings.data_dir.resolve()} "
+            f"({error.strerror}): give the folder to user {os.geteuid()}, or name another one"
+        ) from error
     return settings.model_copy(update={"secret_key": key})
 
 

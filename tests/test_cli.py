@@ -142,6 +142,13 @@ def test_the_data_lie_in_instance_unless_said_otherwise(empty: Terminal) -> None
     assert (empty.folder / "instance" / "secret_key").stat().st_mode & 0o777 == 0o600
 
 
+def test_a_data_folder_that_cannot_be_written_is_named(empty: Terminal) -> None:
+    (empty.folder / "taken").touch()
+    folder = str(empty.folder / "taken" / "data")
+    refused = empty.run("init", BILLTRACK_DATA_DIR=folder)
+    assert refused.refuses("BILLTRACK_DATA_DIR", folder, f"to user {os.geteuid()}")
+
+
 def test_commands_say_what_to_do_without_a_database(empty: Terminal) -> None:
     result = empty.run("create-user", "--email", "a@x.example", "--role", "customer")
     assert result.refuses("billtrack init")
