@@ -23,14 +23,14 @@ LABEL org.opencontainers.image.title="billtrack" \
     org.opencontainers.image.version="0.1.0" \
     org.opencontainers.image.base.name="docker.io/library/python:3.13-slim"
 
-# Most of this is for PDFs. Letters of Chinese, Japanese and Korean names are 57 MB of fonts,
-# without which an invoice would show boxes; --build-arg FONTS= leaves them out.
+# pg_dump is for backups, most else for PDFs. Letters of Chinese, Japanese and Korean names are
+# 57 MB of fonts, without which an invoice would show boxes; --build-arg FONTS= leaves them out.
 # tini is process 1: it passes signals on from the first moment and buries orphans.
 ARG FONTS=fonts-noto-cjk
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends \
-        libharfbuzz-subset0 libpango-1.0-0 libpangoft2-1.0-0 tini ${FONTS} \
+        libharfbuzz-subset0 libpango-1.0-0 libpangoft2-1.0-0 postgresql-client tini ${FONTS} \
     && rm -rf /var/lib/apt/lists/*
 
 # The number is fixed, so that folders of the host can be given to it: chown 10001 FOLDER.
