@@ -11,5 +11,5 @@ from billtrack.waiting import BodyFirst  # noqa: E402
 
 settings = load_settings()
 configure_logs(settings.log_format)
-app = create_app(settings)
+app = create_app(settings, statement_seconds=settings.statement_seconds)
 app.wsgi_app = BodyFirst(app.wsgi_app)  # type: ignore[method-assign]  # Flask's own way to wrap

@@ -14,10 +14,11 @@ from billtrack import __version__, http
 from billtrack.accounts.sessions import LIFETIME
 from billtrack.api.v1 import api, openapi
 from billtrack.api.v1.reference import docs
-from billtrack.config import Settings, load_settings
+from billtrack.config import WEB_CONNECTIONS, Settings, load_settings
 from billtrack.dashboard import dashboard
-from billtrack.db import engine_options, prepare_engine, release_session
+from billtrack.db import release_session
 from billtrack.documents.storage import open_storage
+from billtrack.engines import Use, engine_options, prepare_engine
 from billtrack.extensions import csrf, db, make_huey, migrate
 from billtrack.health import health
 from billtrack.jobs import bell
@@ -26,8 +27,6 @@ from billtrack.present.filters import register_filters
 from billtrack.scrape import scrape
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
-THREADS = 20
-"""Connections a process may need at once: the threads of the web server and some to spare."""
 
 
 class StrictJson(DefaultJSONProvider):
@@ -40,12 +39,20 @@ class StrictJson(DefaultJSONProvider):
         return from_json(s, allow_inf_nan=False)
 
 
-def create_app(settings: Settings | None = None) -> APIFlask:
+def create_app(
+    settings: Settings | None = None,
+    *,
+    connections: int = WEB_CONNECTIONS,
+    statement_seconds: int | None = None,
+) -> APIFlask:
     """Return the web application, bound to its database and queue.
 
-    Takes the settings from the environment when none are given; raises ConfigError.
+    Takes the settings from the environment when none are given; raises ConfigError. At most
+    `connections` to the database are open at once; only the web server limits how long a
+    statement may take, since nobody waits for a job or a command with a browser.
     """
     settings = settings or load_settings()
+    use = Use(connections, statement_seconds, pgbouncer=settings.pgbouncer)
     app = APIFlask(
         "billtrack",
         title="billtrack",
@@ -55,7 +62,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
         spec_path=None,
     )
     app.json = StrictJson(app)
-    app.config.update(_flask_config(settings))
+    app.config.update(_flask_config(settings), **_database_config(settings, use))
     app.extensions["billtrack.settings"] = settings
     app.extensions["billtrack.storage"] = open_storage(
         settings.storage_url, folder=settings.data_dir / "reports"
@@ -63,7 +70,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     db.init_app(app)
     app.teardown_appcontext(release_session)  # before the extension's own, which lets errors out
     with app.app_context():
-        prepare_engine(db.engine)
+        prepare_engine(db.engine, use)
     migrate.init_app(app, db, directory=str(MIGRATIONS))
     counting.init_app(app, is_wanted=settings.metrics_token is not None)
     http.init_app(app, secure=settings.is_secure)  # first: every refusal has a request id
@@ -91,11 +98,8 @@ def _flask_config(settings: Settings) -> dict[str, Any]:
     secret = settings.secret_key
     if secret is None:
         raise RuntimeError("load_settings() provides the secret key")
-    url = settings.sqlalchemy_url
     return {
         "SECRET_KEY": secret.get_secret_value(),
-        "SQLALCHEMY_DATABASE_URI": url,
-        "SQLALCHEMY_ENGINE_OPTIONS": engine_options(url, threads=THREADS),
         "SESSION_COOKIE_NAME": "billtrack_session",
         "SESSION_COOKIE_HTTPONLY": True,
         "SESSION_COOKIE_SAMESITE": "Lax",
@@ -103,4 +107,12 @@ def _flask_config(settings: Settings) -> dict[str, Any]:
         "PERMANENT_SESSION_LIFETIME": LIFETIME,
         "WTF_CSRF_TIME_LIMIT": None,
         "WTF_CSRF_SSL_STRICT": settings.is_secure,
+    }
+
+
+def _database_config(settings: Settings, use: Use) -> dict[str, Any]:
+    url = settings.sqlalchemy_url
+    return {
+        "SQLALCHEMY_DATABASE_URI": url,
+        "SQLALCHEMY_ENGINE_OPTIONS": engine_options(url, use),
     }

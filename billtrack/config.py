@@ -15,7 +15,13 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    AliasChoices,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from billtrack.core.errors import BilltrackError
@@ -24,6 +30,13 @@ from billtrack.core.money import minor_unit_places
 PLACEHOLDERS = frozenset({"change-me", "changeme", "secret", "dev", "password", "test", "todo"})
 MIN_SECRET_LENGTH = 32
 MIN_TOKEN_LENGTH = 16
+
+POSTGRESQL = "postgresql+psycopg://"
+WORKING_THREADS = 16
+"""Requests that one process of the web server works on at once, see `billtrack.waiting`."""
+
+WEB_CONNECTIONS = WORKING_THREADS + 2
+"""Connections to the database that such a process may need at once, with some to spare."""
 
 
 class ConfigError(BilltrackError):
@@ -48,6 +61,10 @@ class Settings(BaseSettings):
     port: int = Field(6009, ge=1, le=65535, validation_alias=_env("BILLTRACK_PORT"))
     data_dir: Path = Field(Path("instance"), validation_alias=_env("BILLTRACK_DATA_DIR"))
     database_url: SecretStr | None = Field(None, validation_alias=_env("DATABASE_URL"))
+    pgbouncer: bool = Field(False, validation_alias=_env("BILLTRACK_PGBOUNCER"))
+    statement_seconds: int = Field(
+        30, ge=1, le=3600, validation_alias=_env("BILLTRACK_STATEMENT_SECONDS")
+    )
     redis_url: SecretStr | None = Field(None, validation_alias=_env("REDIS_URL"))
     storage_url: str | None = Field(None, validation_alias=_env("BILLTRACK_STORAGE_URL"))
     secret_key: SecretStr | None = Field(None, validation_alias=_env("BILLTRACK_SECRET_KEY"))
@@ -115,11 +132,12 @@ class Settings(BaseSettings):
         """The database address with the driver that billtrack uses."""
         if self.database_url is None:
             return f"sqlite:///{self.data_dir.resolve() / 'billtrack.db'}"
-        url = self.database_url.get_secret_value()
-        for scheme in ("postgresql://", "postgres://"):
-            if url.startswith(scheme):
-                return "postgresql+psycopg://" + url.removeprefix(scheme)
-        return url
+        return _with_driver(self.database_url.get_secret_value())
+
+    @property
+    def worker_connections(self) -> int:
+        """How many connections a worker may need at once: its threads, and three keepers."""
+        return self.workers + 3
 
     @property
     def queue_file(self) -> Path:
@@ -141,6 +159,13 @@ def _require_random(value: SecretStr | None, length: int) -> SecretStr | None:
     if len(text) < length or words <= PLACEHOLDERS:
         raise ValueError(f"write at least {length} random characters")
     return value
+
+
+def _with_driver(url: str) -> str:
+    for scheme in ("postgresql://", "postgres://"):
+        if url.startswith(scheme):
+            return POSTGRESQL + url.removeprefix(scheme)
+    return url
 
 
 def load_settings() -> Settings:

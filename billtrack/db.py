@@ -17,11 +17,9 @@ import structlog
 from sqlalchemy import (
     JSON,
     BigInteger,
-    Connection,
     CursorResult,
     DateTime,
     Dialect,
-    Engine,
     Integer,
     Numeric,
     Result,
@@ -37,6 +35,7 @@ from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, ORMExecuteSta
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from billtrack.core.money import format_exact
+from billtrack.engines import POSTGRESQL_WRITES, WRITES
 from billtrack.extensions import db, metadata
 
 BigId = BigInteger().with_variant(Integer(), "sqlite")
@@ -45,14 +44,7 @@ BigId = BigInteger().with_variant(Integer(), "sqlite")
 JsonObject = JSON().with_variant(JSONB(), "postgresql")
 
 log = structlog.get_logger(__name__)
-
-_WRITE = "billtrack_write"
 _AFTER_COMMIT = "billtrack_after_commit"
-
-POSTGRESQL_READS = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-"""How connections begin there: one snapshot for all that a request reads, and no writes."""
-
-POSTGRESQL_WRITES = {"isolation_level": "READ COMMITTED", "postgresql_readonly": False}
 
 
 class Base(DeclarativeBase):
@@ -121,12 +113,12 @@ def transaction() -> Iterator[Session]:
     inside. Transactions do not nest. Callbacks of `after_commit` run once it is stored.
     """
     session = db.session()
-    if _WRITE in session.info:
+    if WRITES in session.info:
         raise RuntimeError("transactions do not nest")
     session.rollback()
     # What the transaction before left loaded would be taken for what is stored now.
     session.expire_all()
-    session.info[_WRITE] = True
+    session.info[WRITES] = True
     callbacks: list[Callable[[], None]] = []
     session.info[_AFTER_COMMIT] = callbacks
     try:
@@ -137,14 +129,14 @@ def transaction() -> Iterator[Session]:
         session.rollback()
         raise
     finally:
-        del session.info[_WRITE], session.info[_AFTER_COMMIT]
+        del session.info[WRITES], session.info[_AFTER_COMMIT]
     for callback in callbacks:
         callback()
 
 
 def _write_options(session: Session) -> dict[str, Any]:
     is_postgresql = session.get_bind().dialect.name == "postgresql"
-    return {_WRITE: True, **(POSTGRESQL_WRITES if is_postgresql else {})}
+    return {WRITES: True, **(POSTGRESQL_WRITES if is_postgresql else {})}
 
 
 def after_commit(callback: Callable[[], None]) -> None:
@@ -203,57 +195,14 @@ def insert_ignore(
     return list(db.session.scalars(statement, rows))
 
 
-def engine_options(url: str, *, threads: int) -> dict[str, Any]:
-    """Return what the engine needs for this database; `threads` is how many share it.
-
-    Errors name no parameters: their text goes into logs, and parameters are people's data.
-    """
-    if url.startswith("sqlite"):
-        return {
-            "connect_args": {"isolation_level": None, "timeout": 15, "check_same_thread": False},
-            "pool_size": threads,
-            "hide_parameters": True,
-        }
-    return {
-        "pool_size": threads,
-        "max_overflow": 4,
-        "pool_pre_ping": True,
-        "pool_timeout": 15,
-        "hide_parameters": True,
-        "execution_options": POSTGRESQL_READS,
-    }
-
-
-def prepare_engine(engine: Engine) -> None:
-    """Make the driver begin transactions as `transaction()` promises (SQLite only)."""
-    if engine.dialect.name != "sqlite":
-        return
-    event.listen(engine, "connect", _set_pragmas)
-    event.listen(engine, "begin", _begin_on_sqlite)
-
-
-def _set_pragmas(connection: Any, _record: Any) -> None:
-    cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _begin_on_sqlite(connection: Connection) -> None:
-    # A deferred transaction that turns into a write fails at once when another writer
-    # was faster, whatever the busy timeout: writers must ask for the lock when they begin.
-    writes = connection.get_execution_options().get(_WRITE, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
 @event.listens_for(Session, "before_flush")
 def _refuse_flush(session: Session, _context: Any, _instances: Any) -> None:
-    if _WRITE not in session.info:
+    if WRITES not in session.info:
         raise RuntimeError("writes belong inside transaction()")
 
 
 @event.listens_for(Session, "do_orm_execute")
 def _refuse_statement(state: ORMExecuteState) -> None:
     writes = state.is_insert or state.is_update or state.is_delete
-    if writes and _WRITE not in state.session.info:
+    if writes and WRITES not in state.session.info:
         raise RuntimeError("writes belong inside transaction()")

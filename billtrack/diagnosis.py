@@ -12,11 +12,12 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask import Flask
+from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from billtrack.accounts.queries import has_administrator
 from billtrack.backups.postgresql import ProgramMissing, require_program
-from billtrack.config import Settings
+from billtrack.config import WEB_CONNECTIONS, Settings
 from billtrack.core.errors import BilltrackError
 from billtrack.db import database_now
 from billtrack.documents.pdf import missing_font_packages, require_libraries
@@ -55,6 +56,7 @@ def diagnose(app: Flask, settings: Settings) -> list[Finding]:
             ("data folder", lambda: _check_folder(settings)),
             ("disk", lambda: _check_room(settings)),
             ("database", lambda: _check_migrations(app)),
+            ("connections", lambda: _check_connections(settings)),
             ("time zone", lambda: _check_timezone(settings)),
             ("administrator", _check_administrator),
             ("queue", _check_queue),
@@ -100,6 +102,28 @@ def _check_migrations(app: Flask) -> str:
     if current != script.get_current_head():
         raise BilltrackError("not up to date: run billtrack init")
     return f"{db.engine.dialect.name}, up to date"
+
+
+def _check_connections(settings: Settings) -> str:
+    """Compare what the processes of one machine may open with what the server lets in."""
+    most = settings.web_workers * WEB_CONNECTIONS + settings.worker_connections
+    if db.engine.dialect.name != "postgresql":
+        return "of one machine, to a file"
+    if settings.pgbouncer:
+        return f"at most {most} at once, to PgBouncer"
+    granted = int(db.session.scalar(text(_CONNECTIONS)) or 0)
+    if most > granted:
+        raise BilltrackError(
+            f"web and worker may need {most} at once, PostgreSQL grants {granted}: raise its "
+            "max_connections, or put PgBouncer in between and set BILLTRACK_PGBOUNCER=1"
+        )
+    return f"at most {most} at once, of {granted} that PostgreSQL grants"
+
+
+_CONNECTIONS = """
+SELECT current_setting('max_connections')::int
+       - current_setting('superuser_reserved_connections')::int
+"""
 
 
 def _alembic_config(app: Flask) -> Config:

@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 import structlog
 from flask import Flask, Response, g, jsonify, redirect, render_template, request, url_for
 from flask_wtf.csrf import CSRFError
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, LengthRequired, RequestEntityTooLarge
 from werkzeug.routing import BaseConverter
@@ -35,6 +35,7 @@ from billtrack.core.errors import (
     UnavailableError,
     UnparsableError,
 )
+from billtrack.engines import ran_out_of_time
 from billtrack.metrics.counting import count_request
 
 log = structlog.get_logger(__name__)
@@ -138,14 +139,9 @@ def answer_error(error: Exception) -> AnyResponse:
         return _answer(400, "csrf", "This form was open for too long. Go back and send it again.")
     if isinstance(error, HTTPException):
         return _answer_http(error)
-    if isinstance(error, OperationalError | PoolTimeout):
-        log.warning("database_unavailable", error=str(error))
-        return _answer(503, "unavailable", "The database is busy or away. Try again in a moment.")
-    if isinstance(error, IntegrityError):
-        log.warning("write_conflict", error=str(error))
-        return _answer(409, "conflict", "Somebody else changed this just now. Try again.")
-    log.error("unexpected_error", exc_info=error)
-    return _answer(500, "internal_error", "Something unexpected happened. It has been logged.")
+    if isinstance(error, SQLAlchemyError):
+        return _answer_database(error)
+    return _answer_unexpected(error)
 
 
 def client_address() -> str | None:
@@ -162,6 +158,32 @@ def client_address() -> str | None:
 def is_api_request() -> bool:
     """Tell whether the answer is for a program rather than for a browser."""
     return request.path.startswith("/api/") or "Authorization" in request.headers
+
+
+_TOO_SLOW = (
+    "The database did not finish this within its time limit. "
+    "Ask for less at once, such as fewer days, or try again later."
+)
+
+
+def _answer_database(error: SQLAlchemyError) -> AnyResponse:
+    # However the driver calls it when the server ended the connection.
+    is_lost = isinstance(error, DBAPIError) and error.connection_invalidated
+    if ran_out_of_time(error):
+        log.warning("statement_timeout", error=str(error))
+        return _answer(503, "statement_timeout", _TOO_SLOW)
+    if is_lost or isinstance(error, OperationalError | PoolTimeout):
+        log.warning("database_unavailable", error=str(error))
+        return _answer(503, "unavailable", "The database is busy or away. Try again in a moment.")
+    if isinstance(error, IntegrityError):
+        log.warning("write_conflict", error=str(error))
+        return _answer(409, "conflict", "Somebody else changed this just now. Try again.")
+    return _answer_unexpected(error)
+
+
+def _answer_unexpected(error: Exception) -> AnyResponse:
+    log.error("unexpected_error", exc_info=error)
+    return _answer(500, "internal_error", "Something unexpected happened. It has been logged.")
 
 
 def _answer_http(error: HTTPException) -> AnyResponse:

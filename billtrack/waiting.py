@@ -12,10 +12,8 @@ from collections.abc import Iterable
 from io import BytesIO
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
+from billtrack.config import WORKING_THREADS
 from billtrack.http import MAX_BODY
-
-WORKING_THREADS = 16
-"""How many requests of a process are worked on at once."""
 
 
 class BodyFirst:

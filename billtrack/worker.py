@@ -67,7 +67,7 @@ class PatientConsumer(Consumer):  # type: ignore[misc]
 
 def run_worker(settings: Settings) -> None:
     """Run jobs until SIGTERM, Ctrl-C or SIGHUP; what is running then is finished first."""
-    app = create_app(settings)
+    app = create_app(settings, connections=settings.worker_connections)
     worker_id = f"{machine_name()}-{os.getpid()}-{secrets.token_hex(4)}"
     renderer = PdfRenderer(processes=settings.workers)
     storage = app.extensions["billtrack.storage"]

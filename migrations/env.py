@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import context
 from sqlalchemy import text
 
-from billtrack.db import POSTGRESQL_WRITES
+from billtrack.engines import POSTGRESQL_WRITES
 from billtrack.extensions import db
 
 LOCK = 6_009_000_001

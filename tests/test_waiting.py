@@ -10,7 +10,8 @@ from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from billtrack.http import MAX_BODY
-from billtrack.waiting import WORKING_THREADS, BodyFirst
+from billtrack.config import WORKING_THREADS
+from billtrack.waiting import BodyFirst
 from tests.scenarios.harness import eventually
 
 

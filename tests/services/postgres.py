@@ -89,6 +89,7 @@ class PostgresServer:
             "fsync": self._fsync,
             "full_page_writes": self._fsync,
             "max_connections": "200",
+            "wal_retrieve_retry_interval": "100ms",  # of a standby
         }
         command = [str(self.programs / "postgres"), "-D", str(self._data), "-p", str(self.port)]
         for name, value in settings.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import subprocess
+import time
 from typing import Self
 
 import psycopg
@@ -37,6 +38,11 @@ class StandbyServer(PostgresServer):
     def pause(self) -> None:
         """Receive what the primary writes, but show none of it."""
         self._run("SELECT pg_wal_replay_pause()")
+        # Asked while it has nothing to replay, it pauses only when it next looks.
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            state = "SELECT pg_get_wal_replay_pause_state()"
+            while connection.execute(state).fetchone() != ("paused",):
+                time.sleep(0.02)
 
     def resume(self) -> None:
         """Catch up and follow again."""

@@ -1,0 +1,130 @@
+"""How connections to a database are made: how many, by which limits, and how they begin.
+
+Behind PgBouncer in transaction mode a connection is another one in each transaction. So all
+that a session would remember, prepared statements and settings, ends with its transaction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Engine, event, make_url
+from sqlalchemy.exc import DBAPIError
+
+WRITES = "billtrack_write"
+"""The execution option of a connection that is going to write."""
+
+POSTGRESQL_READS = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+"""How connections begin there: one snapshot for all that a request reads, and no writes."""
+
+POSTGRESQL_WRITES = {"isolation_level": "READ COMMITTED", "postgresql_readonly": False}
+
+IDLE_SECONDS = 300
+"""How long PostgreSQL waits inside a transaction for the next word: of a frozen process the
+locks and the snapshot are let go. The slow reader of an export has as long for 1,000 records."""
+
+NETWORK = {
+    "connect_timeout": 5,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+"""When a host that vanished without a word is given up (seconds; the last one milliseconds).
+What the address of the database says itself is left as it is."""
+
+OUT_OF_TIME = "57014"
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What a process asks of its connections.
+
+    `connections` is how many threads may need one at once; `statement_seconds` how long a
+    statement may take, None for as long as it needs. PostgreSQL keeps the limit.
+    """
+
+    connections: int
+    statement_seconds: int | None = None
+    pgbouncer: bool = False
+
+
+def engine_options(url: str, use: Use) -> dict[str, Any]:
+    """Return what the engine needs for this database.
+
+    Errors name no parameters: their text goes into logs, and parameters are people's data.
+    """
+    if url.startswith("sqlite"):
+        return {
+            "connect_args": {"isolation_level": None, "timeout": 15, "check_same_thread": False},
+            "pool_size": use.connections,
+            "hide_parameters": True,
+        }
+    own = make_url(url).query
+    arguments: dict[str, Any] = {name: value for name, value in NETWORK.items() if name not in own}
+    if use.pgbouncer:
+        arguments["prepare_threshold"] = None  # never prepare
+    return {
+        "connect_args": arguments,
+        "pool_size": use.connections,
+        "max_overflow": 0,
+        "pool_pre_ping": True,
+        "pool_timeout": 15,
+        "hide_parameters": True,
+        "execution_options": POSTGRESQL_READS,
+    }
+
+
+def prepare_engine(engine: Engine, use: Use) -> None:
+    """Make connections begin as `transaction()` promises, and keep the limits."""
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _set_pragmas)
+        event.listen(engine, "begin", _begin_on_sqlite)
+        return
+    limits = {
+        "statement_timeout": use.statement_seconds,
+        "idle_in_transaction_session_timeout": IDLE_SECONDS,
+    }
+    known = {name: f"{seconds}s" for name, seconds in limits.items() if seconds is not None}
+
+    def limit_connection(connection: Any, _record: Any) -> None:
+        connection.autocommit = True
+        connection.execute(_set(known, is_local=False))
+        connection.autocommit = False
+
+    def limit_transaction(connection: Connection) -> None:
+        # Past SQLAlchemy, which takes as long for it as the server does.
+        cursor = connection.connection.cursor()
+        cursor.execute(_set(known, is_local=True))
+        cursor.close()
+
+    if use.pgbouncer:
+        event.listen(engine, "begin", limit_transaction)
+    else:
+        event.listen(engine, "connect", limit_connection)
+
+
+def ran_out_of_time(error: Exception) -> bool:
+    """Tell whether PostgreSQL stopped the statement at its time limit, or at somebody's word."""
+    return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", "") == OUT_OF_TIME
+
+
+def _set(limits: dict[str, str], *, is_local: bool) -> str:
+    local = str(is_local).lower()
+    parts = (f"set_config('{name}', '{value}', {local})" for name, value in limits.items())
+    return f"SELECT {', '.join(parts)}"
+
+
+def _set_pragmas(connection: Any, _record: Any) -> None:
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_on_sqlite(connection: Connection) -> None:
+    # A deferred transaction that turns into a write fails at once when another writer
+    # was faster, whatever the busy timeout: writers must ask for the lock when they begin.
+    writes = connection.get_execution_options().get(WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
