@@ -19,11 +19,12 @@ from billtrack.dashboard import dashboard
 from billtrack.db import release_session
 from billtrack.documents.storage import open_storage
 from billtrack.engines import Use, engine_options, prepare_engine
-from billtrack.extensions import csrf, db, make_huey, migrate
+from billtrack.extensions import REPLICA, csrf, db, make_huey, migrate
 from billtrack.health import health
 from billtrack.jobs import bell
 from billtrack.metrics import counting
 from billtrack.present.filters import register_filters
+from billtrack.replica import reading
 from billtrack.scrape import scrape
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
@@ -70,7 +71,10 @@ def create_app(
     db.init_app(app)
     app.teardown_appcontext(release_session)  # before the extension's own, which lets errors out
     with app.app_context():
-        prepare_engine(db.engine, use)
+        for engine in db.engines.values():
+            prepare_engine(engine, use)
+        if settings.replica_url is not None:
+            reading.init_app(app)
     migrate.init_app(app, db, directory=str(MIGRATIONS))
     counting.init_app(app, is_wanted=settings.metrics_token is not None)
     http.init_app(app, secure=settings.is_secure)  # first: every refusal has a request id
@@ -111,8 +115,10 @@ def _flask_config(settings: Settings) -> dict[str, Any]:
 
 
 def _database_config(settings: Settings, use: Use) -> dict[str, Any]:
-    url = settings.sqlalchemy_url
+    url, replica = settings.sqlalchemy_url, settings.sqlalchemy_replica_url
+    binds = {REPLICA: {"url": replica, **engine_options(replica, use)}} if replica else {}
     return {
         "SQLALCHEMY_DATABASE_URI": url,
         "SQLALCHEMY_ENGINE_OPTIONS": engine_options(url, use),
+        "SQLALCHEMY_BINDS": binds,
     }

@@ -11,7 +11,7 @@ import os
 import re
 import secrets
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -21,6 +21,7 @@ from pydantic import (
     SecretStr,
     ValidationError,
     field_validator,
+    model_validator,
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -61,6 +62,7 @@ class Settings(BaseSettings):
     port: int = Field(6009, ge=1, le=65535, validation_alias=_env("BILLTRACK_PORT"))
     data_dir: Path = Field(Path("instance"), validation_alias=_env("BILLTRACK_DATA_DIR"))
     database_url: SecretStr | None = Field(None, validation_alias=_env("DATABASE_URL"))
+    replica_url: SecretStr | None = Field(None, validation_alias=_env("DATABASE_REPLICA_URL"))
     pgbouncer: bool = Field(False, validation_alias=_env("BILLTRACK_PGBOUNCER"))
     statement_seconds: int = Field(
         30, ge=1, le=3600, validation_alias=_env("BILLTRACK_STATEMENT_SECONDS")
@@ -127,6 +129,16 @@ class Settings(BaseSettings):
     def _real_token(cls, value: SecretStr | None) -> SecretStr | None:
         return _require_random(value, MIN_TOKEN_LENGTH)
 
+    @model_validator(mode="after")
+    def _replica_of_postgresql(self) -> Self:
+        addresses = (self.sqlalchemy_url, self.sqlalchemy_replica_url or POSTGRESQL)
+        if self.replica_url and not all(url.startswith(POSTGRESQL) for url in addresses):
+            raise ValueError(
+                "DATABASE_REPLICA_URL: a replica is a PostgreSQL that follows the PostgreSQL "
+                "of DATABASE_URL; write postgresql:// in both"
+            )
+        return self
+
     @property
     def sqlalchemy_url(self) -> str:
         """The database address with the driver that billtrack uses."""
@@ -135,9 +147,14 @@ class Settings(BaseSettings):
         return _with_driver(self.database_url.get_secret_value())
 
     @property
+    def sqlalchemy_replica_url(self) -> str | None:
+        """The address of the replica, if there is one, with the driver that billtrack uses."""
+        return _with_driver(self.replica_url.get_secret_value()) if self.replica_url else None
+
+    @property
     def worker_connections(self) -> int:
-        """How many connections a worker may need at once: its threads, and three keepers."""
-        return self.workers + 3
+        """How many connections a worker may need at once: threads, three keepers, metrics."""
+        return self.workers + 4
 
     @property
     def queue_file(self) -> Path:

@@ -36,7 +36,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from billtrack.core.money import format_exact
 from billtrack.engines import POSTGRESQL_WRITES, WRITES
-from billtrack.extensions import db, metadata
+from billtrack.extensions import READS_FROM, db, metadata
 
 BigId = BigInteger().with_variant(Integer(), "sqlite")
 """A 64-bit key; plain INTEGER on SQLite, where only that can number itself."""
@@ -44,7 +44,9 @@ BigId = BigInteger().with_variant(Integer(), "sqlite")
 JsonObject = JSON().with_variant(JSONB(), "postgresql")
 
 log = structlog.get_logger(__name__)
+
 _AFTER_COMMIT = "billtrack_after_commit"
+_HAS_WRITTEN = "billtrack_has_written"
 
 
 class Base(DeclarativeBase):
@@ -110,7 +112,8 @@ def transaction() -> Iterator[Session]:
     """Run the block as one write: all of it is stored, or nothing.
 
     Ends the session's read snapshot first, so what is to be changed must be loaded again
-    inside. Transactions do not nest. Callbacks of `after_commit` run once it is stored.
+    inside; from then on the session reads the primary. Transactions do not nest. Callbacks of
+    `after_commit` run once it is stored.
     """
     session = db.session()
     if WRITES in session.info:
@@ -118,7 +121,8 @@ def transaction() -> Iterator[Session]:
     session.rollback()
     # What the transaction before left loaded would be taken for what is stored now.
     session.expire_all()
-    session.info[WRITES] = True
+    session.info.pop(READS_FROM, None)
+    session.info[WRITES] = session.info[_HAS_WRITTEN] = True
     callbacks: list[Callable[[], None]] = []
     session.info[_AFTER_COMMIT] = callbacks
     try:
@@ -145,6 +149,11 @@ def after_commit(callback: Callable[[], None]) -> None:
     if _AFTER_COMMIT not in session.info:
         raise RuntimeError("after_commit() belongs inside transaction()")
     session.info[_AFTER_COMMIT].append(callback)
+
+
+def has_written() -> bool:
+    """Tell whether this session writes or has written: others may not have it yet."""
+    return _HAS_WRITTEN in db.session().info
 
 
 def database_now() -> datetime:

@@ -25,6 +25,8 @@ from billtrack.extensions import db
 from billtrack.installation.queries import require_timezone, worker_is_alive
 from billtrack.jobs.bell import queue_is_reachable
 from billtrack.present.sizes import file_size
+from billtrack.replica.lag import MAX_LAG
+from billtrack.replica.reading import find_replica_state
 
 ENOUGH_ROOM = 2 * 10**9
 """Bytes free in the data folder under which it is time to do something."""
@@ -57,6 +59,7 @@ def diagnose(app: Flask, settings: Settings) -> list[Finding]:
             ("disk", lambda: _check_room(settings)),
             ("database", lambda: _check_migrations(app)),
             ("connections", lambda: _check_connections(settings)),
+            ("replica", _check_replica),
             ("time zone", lambda: _check_timezone(settings)),
             ("administrator", _check_administrator),
             ("queue", _check_queue),
@@ -124,6 +127,18 @@ _CONNECTIONS = """
 SELECT current_setting('max_connections')::int
        - current_setting('superuser_reserved_connections')::int
 """
+
+
+def _check_replica() -> str:
+    state = find_replica_state()
+    if state is None:
+        return "none is set"
+    behind = f"{file_size(state.bytes_behind)} and {state.seconds_behind} s behind"
+    if not state.streams:
+        raise BilltrackError(f"receives nothing from the primary; it is {behind}")
+    if state.seconds_behind > MAX_LAG:
+        raise BilltrackError(f"{behind}, so everything reads the primary")
+    return f"streams, {behind}" if state.bytes_behind else "streams, up to date"
 
 
 def _alembic_config(app: Flask) -> Config:

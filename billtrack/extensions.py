@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from hashlib import blake2b
+from typing import Any
 
 from flask import current_app
 from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
+from flask_sqlalchemy.session import Session
 from flask_wtf.csrf import CSRFProtect
 from huey import Huey, RedisExpireHuey, SqliteHuey
 from huey.serializer import SignedSerializer
 from redis import ConnectionPool
-from sqlalchemy import MetaData
+from sqlalchemy import Connection, Engine, MetaData
 
 from billtrack.config import Settings
 from billtrack.core.periods import BillingCalendar
@@ -25,7 +27,27 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
-db = SQLAlchemy(metadata=metadata, session_options={"expire_on_commit": False})
+REPLICA = "replica"
+READS_FROM = "billtrack_reads_from"
+"""What a session's `info` calls the engine that it reads from in place of the primary."""
+
+
+class RoutedSession(Session):
+    """Reads from where the request has been sent: see `billtrack.replica`."""
+
+    def get_bind(
+        self, mapper: Any = None, clause: Any = None, bind: Any = None, **options: Any
+    ) -> Engine | Connection:
+        """Return the replica if it may be read now, else the primary."""
+        if bind is None and READS_FROM in self.info:
+            replica: Engine = self.info[READS_FROM]
+            return replica
+        return super().get_bind(mapper, clause, bind, **options)
+
+
+db = SQLAlchemy(
+    metadata=metadata, session_options={"expire_on_commit": False, "class_": RoutedSession}
+)
 migrate = Migrate()
 csrf = CSRFProtect()
 

@@ -270,6 +270,7 @@ def test_config_shows_the_settings_but_no_secret(terminal: Terminal) -> None:
     shown = terminal.run(
         "config",
         DATABASE_URL=f"postgresql://u:{WORD}@h/d",
+        DATABASE_REPLICA_URL=f"postgresql://u:{WORD}@r/d",
         REDIS_URL=f"redis://:{WORD}@h/0",
         BILLTRACK_PORT="7001",
     )

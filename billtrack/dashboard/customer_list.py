@@ -19,6 +19,7 @@ from billtrack.dashboard.blueprint import dashboard
 from billtrack.dashboard.numbers import read_number
 from billtrack.extensions import current_calendar, current_settings
 from billtrack.plans.queries import plans_on
+from billtrack.replica.reading import may_be_old
 from billtrack.statements.queries import Terms, list_statements
 from billtrack.summaries.figures import CustomerCost
 from billtrack.summaries.queries import is_small, list_costs
@@ -68,6 +69,7 @@ class _Asked:
 
 @dashboard.get("/customers")
 @access.require(Permission.USERS_WRITE)
+@may_be_old
 def customers() -> ResponseReturnValue:
     """List the customers: search, filter, sort, page."""
     now = datetime.now(UTC)

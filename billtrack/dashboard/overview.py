@@ -30,6 +30,7 @@ from billtrack.present.overview import (
 )
 from billtrack.present.statements import meter_views
 from billtrack.present.usage import record_rows
+from billtrack.replica.reading import may_be_old
 from billtrack.reports.queries import ReportView, list_reports
 from billtrack.statements.queries import Terms
 from billtrack.summaries.queries import (
@@ -57,6 +58,7 @@ class _News:
 
 @dashboard.get("/")
 @access.require(Permission.PROFILE)
+@may_be_old
 def overview() -> ResponseReturnValue:
     """Show a month: to a customer its own page, to a provider what it recorded."""
     who = access.principal()

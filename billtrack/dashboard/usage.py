@@ -29,6 +29,7 @@ from billtrack.present.drawings import Drawing
 from billtrack.present.filters import MeterView, base_unit, count, quantity, unit_suffix
 from billtrack.present.statements import meter_views
 from billtrack.present.usage import record_rows
+from billtrack.replica.reading import may_be_old
 from billtrack.usage import intake, queries
 from billtrack.usage.meters import list_meters
 from billtrack.usage.queries import RecordFilter, SummaryRow
@@ -41,6 +42,7 @@ FIRST_DAY, LAST_DAY = date(YEARS[0], 1, 1), date(YEARS[-1], 12, 31)
 
 @dashboard.get("/usage")
 @access.require(Permission.USAGE_READ)
+@may_be_old
 def usage() -> ResponseReturnValue:
     """List records by customer, event and days, newest first."""
     may_record = access.principal().may(Permission.USAGE_RECORD)
@@ -49,6 +51,7 @@ def usage() -> ResponseReturnValue:
 
 @dashboard.get("/usage/export.<any(csv, xlsx):extension>")
 @access.require(Permission.USAGE_READ)
+@may_be_old
 def export_usage(extension: str) -> ResponseReturnValue:
     """Send all records that the list would show with the same filter, as a file."""
     filters, args = _filters(), _arguments()

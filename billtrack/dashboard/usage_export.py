@@ -11,12 +11,14 @@ from zoneinfo import ZoneInfo
 
 import xlsxwriter
 from flask import Response, stream_with_context
+from sqlalchemy.exc import DBAPIError
 
 from billtrack.accounts.permissions import Reach
 from billtrack.documents.tables import Cell, Column, Kind, Sheet, to_csv
 from billtrack.extensions import current_calendar, current_settings
 from billtrack.present.filters import MeterView
 from billtrack.present.usage import record_rows
+from billtrack.replica.reading import leave_replica, prefer_replica
 from billtrack.usage import queries
 from billtrack.usage.queries import RecordFilter, RecordView
 
@@ -88,10 +90,26 @@ def _attachment(matching: RecordFilter, extension: str) -> str:
 
 def _batches(reach: Reach, matching: RecordFilter, meters: Meters) -> Iterator[list[list[Cell]]]:
     zone = ZoneInfo(current_settings().timezone)
-    found = queries.stream_records(reach=reach, matching=matching, calendar=current_calendar())
-    for records in found:
+    for records in _records(reach, matching):
         shown = record_rows(records, meters)
         yield [_cells(*pair, zone) for pair in zip(records, shown, strict=True)]
+
+
+def _records(reach: Reach, matching: RecordFilter) -> Iterator[list[RecordView]]:
+    """Yield all records. Where a replica breaks off, the primary goes on below the last one."""
+    prefer_replica()
+    asked: dict[str, Any] = {"reach": reach, "matching": matching, "calendar": current_calendar()}
+    last_id: int | None = None
+    try:
+        for records in queries.stream_records(**asked):
+            yield records
+            last_id = records[-1].id
+    except DBAPIError as error:
+        if not leave_replica(error):
+            raise
+        while rest := queries.list_records(**asked, before_id=last_id, limit=queries.BATCH):
+            yield rest
+            last_id = rest[-1].id
 
 
 def _cells(record: RecordView, shown: Mapping[str, Any], zone: ZoneInfo) -> list[Cell]:

@@ -20,6 +20,7 @@ from billtrack.documents.storage import Storage, StoredFile
 from billtrack.documents.tables import to_csv, to_xlsx
 from billtrack.extensions import db
 from billtrack.jobs.runner import Run
+from billtrack.replica.reading import read_all_stored
 from billtrack.reports.catalog import UsageReport, read_usage_report
 from billtrack.reports.models import Report
 from billtrack.reports.page import report_page
@@ -44,7 +45,8 @@ class UsageReportBuilder:
         view = get_report(run.job_id, reach=Reach(Breadth.ALL, 0))
         if view.report is None or view.user is None:
             raise RuntimeError(f"job {run.job_id} has no report")
-        report = read_usage_report(view.report, view.user, self.settings)
+        read = partial(read_usage_report, view.report, view.user, self.settings)
+        report = read_all_stored(read)
         make = self._maker(view.report.format, report)
         path = f"{run.job_id}/{run.attempt}/{filename_of(view.report)}"
         end_read()

@@ -10,6 +10,7 @@ from apiflask import APIFlask
 from billtrack.access import PERMISSION_ATTRIBUTE, PUBLIC
 from billtrack.accounts.permissions import GRANTS, Permission
 from billtrack.app import create_app
+from billtrack.replica.reading import MAY_BE_OLD as REPLICA_MARK
 from tests.conftest import make_settings
 
 # What answers without an account's credentials: a page to sign in, the one-time set-up, health,
@@ -23,6 +24,17 @@ PUBLIC_ROUTES = {
     "dashboard.set_up",
 }
 WITHOUT_VIEW = {"static"}
+
+# What may be read from a replica, and so be seconds old. Whatever decides a write, who may do
+# what, or how far a job is, and what a person is billed, does not belong here.
+MAY_BE_OLD = {
+    "api.list_usage",
+    "api.summarize_usage",
+    "dashboard.customers",
+    "dashboard.export_usage",
+    "dashboard.overview",
+    "dashboard.usage",
+}
 
 
 @pytest.fixture
@@ -46,6 +58,13 @@ def test_every_permission_guards_something_and_is_granted(bare: APIFlask) -> Non
     asked = {getattr(view, PERMISSION_ATTRIBUTE, None) for view in bare.view_functions.values()}
     assert set(Permission) <= asked
     assert all(set(granted) <= set(Permission) for granted in GRANTS.values())
+
+
+def test_only_these_routes_may_show_what_is_seconds_old(bare: APIFlask) -> None:
+    marked = {name for name, view in bare.view_functions.items() if hasattr(view, REPLICA_MARK)}
+    assert marked == MAY_BE_OLD
+    rules = [rule for rule in bare.url_map.iter_rules() if rule.endpoint in MAY_BE_OLD]
+    assert all((rule.methods or set()) <= {"GET", "HEAD", "OPTIONS"} for rule in rules)
 
 
 def test_no_route_that_writes_answers_to_get(bare: APIFlask) -> None:

@@ -38,6 +38,7 @@ from billtrack.api.v1.schemas import (
 )
 from billtrack.core.errors import InvalidError
 from billtrack.extensions import current_calendar, current_settings
+from billtrack.replica.reading import may_be_old
 from billtrack.usage import intake, queries
 from billtrack.usage.queries import RecordFilter, RecordView
 from billtrack.usage.rules import MAX_QUANTITY, Terms, UsageInput
@@ -174,8 +175,12 @@ def show_record(record_id: int) -> dict[str, Any]:
 @access.require(Permission.USAGE_READ)
 @api.input(UsageQuery, location="query")
 @api.output(UsageList)
+@may_be_old
 def list_usage(query_data: UsageQuery) -> tuple[dict[str, Any], int, dict[str, str]]:
-    """List records, the last recorded first."""
+    """List records, the last recorded first.
+
+    Where billtrack reads from a replica, the newest of the last ten seconds may be missing.
+    """
     records = queries.list_records(
         reach=access.reach(Permission.USAGE_READ),
         matching=_filter(query_data),
@@ -190,8 +195,12 @@ def list_usage(query_data: UsageQuery) -> tuple[dict[str, Any], int, dict[str, s
 @access.require(Permission.USAGE_READ)
 @api.input(SummaryQuery, location="query")
 @api.output(SummaryOut)
+@may_be_old
 def summarize_usage(query_data: SummaryQuery) -> dict[str, Any]:
-    """Total usage by event, and by billing day or month if asked for."""
+    """Total usage by event, and by billing day or month if asked for.
+
+    Where billtrack reads from a replica, records of the last ten seconds may be missing.
+    """
     rows = queries.summarize(
         reach=access.reach(Permission.USAGE_READ),
         matching=_filter(query_data),
