@@ -13,7 +13,7 @@ from sqlalchemy import Connection, func, inspect, select, text
 
 from billtrack.backups.totals import Facts, read_facts
 from billtrack.core.errors import BilltrackError, ConflictError
-from billtrack.db import POSTGRESQL_READS, POSTGRESQL_WRITES
+from billtrack.engines import POSTGRESQL_READS, POSTGRESQL_WRITES
 from billtrack.extensions import db
 
 _OTHERS = """SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()

@@ -45,7 +45,7 @@ def test_it_reads_the_primary_while_the_replica_is_behind_and_comes_back(paused:
         paused.wait_for_replica()
     assert len(paused.get("/api/v1/usage")["data"]) == 1
     assert events(logs) == ["replica_unused", "replica_used"]
-    assert logs[0]["reason"] == "more than 0.4 seconds behind"
+    assert "more than 0.4 seconds behind" in [log.get("reason") for log in logs]
 
 
 def test_it_is_not_called_behind_on_a_primary_that_nobody_writes_to(site: Site) -> None:
@@ -265,4 +265,5 @@ def set_standby(site: Site, name: str, value: str) -> None:
 
 
 def events(logs: list[MutableMapping[str, Any]]) -> list[Any]:
-    return [log["event"] for log in logs]
+    """Return what was logged about the replica; requests are logged, too."""
+    return [log["event"] for log in logs if log["event"].startswith("replica")]

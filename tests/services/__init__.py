@@ -14,6 +14,7 @@ from tests.services.postgres import (
     GivenPostgresServer,
     PostgresServer,
     find_pip_postgres_programs,
+    find_postgres_programs,
     start_postgres,
     unique_name,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "StandbyServer",
     "find_pip_postgres_programs",
     "find_pip_redis_program",
+    "find_postgres_programs",
     "start_pgbouncer",
     "start_postgres",
     "start_redis",
