@@ -94,10 +94,8 @@ def prepare_engine(engine: Engine, use: Use) -> None:
         connection.autocommit = False
 
     def limit_transaction(connection: Connection) -> None:
-        # Past SQLAlchemy, which takes as long for it as the server does.
-        cursor = connection.connection.cursor()
-        cursor.execute(_set(known, is_local=True))
-        cursor.close()
+        # By way of SQLAlchemy, so that a lost connection shows as its error, and as 503.
+        connection.exec_driver_sql(_set(known, is_local=True))
 
     if use.pgbouncer:
         event.listen(engine, "begin", limit_transaction)
