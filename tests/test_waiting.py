@@ -9,8 +9,8 @@ from io import BytesIO
 from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 
-from billtrack.http import MAX_BODY
 from billtrack.config import WORKING_THREADS
+from billtrack.http import MAX_BODY
 from billtrack.waiting import BodyFirst
 from tests.scenarios.harness import eventually
 
