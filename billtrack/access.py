@@ -137,15 +137,14 @@ def _by_bearer(now: datetime) -> Principal:
     scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not secret:
         raise UnauthenticatedError("Send an API key: Authorization: Bearer bt_live_…")
-    live = api_keys.find_live_key(secret.strip(), now=now)
-    if live is None:
+    key = api_keys.find_live_key(secret.strip(), now=now)
+    if key is None:
         raise UnauthenticatedError("This API key is unknown, expired or revoked.")
-    key, user = live
     found = Principal(
-        user_id=user.id,
-        role=Role(user.role),
-        name=user.name,
-        email=user.email,
+        user_id=key.user_id,
+        role=Role(key.role),
+        name=key.name,
+        email=key.email,
         scopes=frozenset(key.scopes),
         api_key_id=key.id,
     )

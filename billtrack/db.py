@@ -6,7 +6,7 @@ snapshot and refuses writes, so that no page changes anything by accident.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -20,6 +20,7 @@ from sqlalchemy import (
     CursorResult,
     DateTime,
     Dialect,
+    Executable,
     Integer,
     Numeric,
     Result,
@@ -178,6 +179,15 @@ def end_read() -> None:
     db.session.rollback()
 
 
+def read_now(statement: Executable, parameters: Mapping[str, Any]) -> Sequence[Any]:
+    """Return the rows of one statement as things stand, whatever the session's snapshot is."""
+    with db.engine.connect() as connection:
+        if connection.dialect.name == "postgresql":
+            # Without BEGIN and ROLLBACK around it, each a way to the server and back.
+            connection.execution_options(isolation_level="AUTOCOMMIT")
+        return connection.execute(statement, parameters).all()
+
+
 def release_session(_error: BaseException | None) -> None:
     """Let go of the connection at the end of a request or job.
 
@@ -202,6 +212,7 @@ def insert_ignore(
     insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
     statement = insert(model).on_conflict_do_nothing().returning(returning)
     return list(db.session.scalars(statement, rows))
+
 
 
 @event.listens_for(Session, "before_flush")

@@ -69,6 +69,8 @@ def engine_options(url: str, use: Use) -> dict[str, Any]:
         "connect_args": arguments,
         "pool_size": use.connections,
         "max_overflow": 0,
+        # The connection used last is warm: its statements are prepared, its pages in reach.
+        "pool_use_lifo": True,
         "pool_pre_ping": True,
         "pool_timeout": 15,
         "hide_parameters": True,

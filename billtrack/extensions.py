@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
-from typing import Any
+from typing import Any, TypeVar
 
 from flask import current_app
 from flask_migrate import Migrate
@@ -15,8 +16,12 @@ from huey.serializer import SignedSerializer
 from redis import ConnectionPool
 from sqlalchemy import Connection, Engine, MetaData
 
+from billtrack.combiner import Combiner
 from billtrack.config import Settings
 from billtrack.core.periods import BillingCalendar
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 metadata = MetaData(
     naming_convention={
@@ -74,6 +79,16 @@ def make_huey(settings: Settings) -> Huey:
     return RedisExpireHuey(
         f"billtrack.{mark}", connection_pool=pool, serializer=serializer, expire_time=3600
     )
+
+
+def app_combiner(run: Callable[[Sequence[T]], Sequence[R]], *, at_most: int) -> Combiner[T, R]:
+    """Return the combiner that runs this for the current app.
+
+    Each app has one of its own, as it has a database of its own.
+    """
+    name = f"billtrack.combiner.{run.__module__}.{run.__qualname__}"
+    found: Combiner[T, R] | None = current_app.extensions.get(name)
+    return found or current_app.extensions.setdefault(name, Combiner(run, at_most=at_most))
 
 
 def current_settings() -> Settings:

@@ -5,19 +5,59 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 
 from billtrack import audit
 from billtrack.accounts.models import ApiKey, User
 from billtrack.accounts.permissions import Reach, Role, grantable_scopes
 from billtrack.core.errors import InvalidError, NotFoundError
-from billtrack.extensions import db
+from billtrack.db import read_now
+from billtrack.extensions import app_combiner, db
 
 PREFIX = "bt_live_"
 SHOWN_CHARACTERS = 14
 SEEN_INTERVAL = timedelta(minutes=1)
+
+
+AT_ONCE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class LiveKey:
+    """A key that is not revoked, with its active account."""
+
+    id: int
+    scopes: Sequence[str]
+    expires_at: datetime | None
+    used_at: datetime | None
+    user_id: int
+    role: str
+    name: str
+    email: str
+
+
+_LIVE_KEYS = (
+    select(
+        ApiKey.key_hash,
+        ApiKey.id,
+        ApiKey.scopes,
+        ApiKey.expires_at,
+        ApiKey.used_at,
+        User.id,
+        User.role,
+        User.name,
+        User.email,
+    )
+    .join(User, User.id == ApiKey.user_id)
+    .where(
+        ApiKey.key_hash.in_(bindparam("hashes", expanding=True)),
+        ApiKey.revoked_at.is_(None),
+        User.deactivated_at.is_(None),
+    )
+)
 
 
 class ApiKeyNotFound(NotFoundError):
@@ -69,23 +109,24 @@ def create_api_key(
     return key, secret
 
 
-def find_live_key(secret: str, *, now: datetime) -> tuple[ApiKey, User] | None:
-    """Return the key with its active account, or None when it is unknown, expired or revoked."""
+def find_live_key(secret: str, *, now: datetime) -> LiveKey | None:
+    """Return the key with its active account, or None when it is unknown, expired or revoked.
+
+    It is looked up in the database every time, in one query with those that other threads
+    ask for at this moment: what was revoked before the request came lets nobody in.
+    """
     if not secret.startswith(PREFIX):
         return None
-    query = (
-        select(ApiKey, User)
-        .join(User, User.id == ApiKey.user_id)
-        .where(
-            ApiKey.key_hash == _hash(secret),
-            ApiKey.revoked_at.is_(None),
-            User.deactivated_at.is_(None),
-        )
-    )
-    row = db.session.execute(query).one_or_none()
-    if row is None or (row[0].expires_at is not None and row[0].expires_at <= now):
+    found = app_combiner(_find_together, at_most=AT_ONCE).ask(_hash(secret))
+    if found is None or (found.expires_at is not None and found.expires_at <= now):
         return None
-    return row[0], row[1]
+    return found
+
+
+def _find_together(hashes: Sequence[str]) -> list[LiveKey | None]:
+    rows = read_now(_LIVE_KEYS, {"hashes": sorted(set(hashes))})
+    found = {key_hash: LiveKey(*values) for key_hash, *values in rows}
+    return [found.get(one) for one in hashes]
 
 
 def get_api_key(key_id: int, *, reach: Reach) -> ApiKey:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Select, and_, func, not_, or_, select, true
+from sqlalchemy import ColumnElement, Select, and_, bindparam, func, not_, or_, select, true
 
 from billtrack.accounts.models import ApiKey, User
 from billtrack.accounts.permissions import MANAGED_ROLES, Breadth, Reach, Role
@@ -15,6 +15,11 @@ from billtrack.extensions import db
 
 CHUNK = 500
 SORTS = {"name": User.name, "email": User.email, "created_at": User.created_at, "id": User.id}
+
+
+_ACTIVITY = select(User.id, User.deactivated_at).where(
+    User.id.in_(bindparam("ids", expanding=True))
+)
 
 
 class UserNotFound(NotFoundError):
@@ -80,6 +85,16 @@ def users_by_id(user_ids: Sequence[int]) -> dict[int, User]:
     for start in range(0, len(wanted), CHUNK):
         query = select(User).where(User.id.in_(wanted[start : start + CHUNK]))
         found |= {user.id: user for user in db.session.scalars(query)}
+    return found
+
+
+def find_activity(user_ids: Sequence[int]) -> dict[int, bool]:
+    """Return for those of these accounts that exist whether they are active, whoever asks."""
+    found: dict[int, bool] = {}
+    wanted = sorted(set(user_ids))
+    for start in range(0, len(wanted), CHUNK):
+        rows = db.session.execute(_ACTIVITY, {"ids": wanted[start : start + CHUNK]})
+        found |= {user_id: deactivated_at is None for user_id, deactivated_at in rows}
     return found
 
 

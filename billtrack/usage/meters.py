@@ -19,6 +19,9 @@ STANDARD_METERS = (
 )
 
 
+_IDS = select(Meter.code, Meter.id).order_by(Meter.id)
+
+
 class MeterNotFound(NotFoundError):
     """No event has this code."""
 
@@ -31,6 +34,12 @@ class MeterNotFound(NotFoundError):
 def list_meters() -> Sequence[Meter]:
     """Return every meter in the order in which statements show them."""
     return db.session.scalars(select(Meter).order_by(Meter.id)).all()
+
+
+def meter_ids() -> dict[str, int]:
+    """Return the ids of all meters by their codes, in the order in which statements show them."""
+    rows = db.session.execute(_IDS)
+    return {row.code: row.id for row in rows}
 
 
 def get_meter(code: str) -> Meter:

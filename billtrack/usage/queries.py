@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, select, true
+from sqlalchemy import ColumnElement, Select, and_, bindparam, func, select, true
 from sqlalchemy.orm import aliased
 
 from billtrack.accounts.permissions import Breadth, Reach
-from billtrack.core.errors import NotFoundError
 from billtrack.core.periods import BillingCalendar, DateRange, Month
 from billtrack.extensions import db
 from billtrack.usage.models import Meter, UsageDaily, UsageRecord
@@ -22,15 +21,6 @@ HALF = 10**9
 
 DailyTotals = dict[int, dict[str, dict[date, int]]]
 """user id → meter code → billing day → quantity in base units"""
-
-
-class RecordNotFound(NotFoundError):
-    """There is no such record, or it is not theirs."""
-
-    code = "usage_record_not_found"
-
-    def __init__(self, record_id: int) -> None:
-        super().__init__(f"There is no usage record {record_id} that you can see.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,23 +67,12 @@ class SummaryRow:
     count: int
 
 
-def get_record(record_id: int, *, reach: Reach) -> RecordView:
-    """Return the record; raises RecordNotFound when the reach does not cover it."""
-    row = db.session.execute(
-        _records().where(UsageRecord.id == record_id, _within(reach))
-    ).one_or_none()
-    if row is None:
-        raise RecordNotFound(record_id)
-    return RecordView(*row)
-
-
 def records_by_id(record_ids: Sequence[int]) -> dict[int, RecordView]:
     """Return these records, whoever asks."""
     found: dict[int, RecordView] = {}
     for start in range(0, len(record_ids), CHUNK):
-        chunk = record_ids[start : start + CHUNK]
-        for row in db.session.execute(_records().where(UsageRecord.id.in_(chunk))):
-            found[row.id] = RecordView(*row)
+        rows = db.session.execute(RECORDS_BY_ID, {"ids": record_ids[start : start + CHUNK]})
+        found |= {row[0]: RecordView(*row) for row in rows}
     return found
 
 
@@ -278,6 +257,10 @@ def _records() -> Select[Any]:
         .join(Meter, Meter.id == UsageRecord.meter_id)
         .outerjoin(reversal, reversal.reverses_id == UsageRecord.id)
     )
+
+
+RECORDS_BY_ID = _records().where(UsageRecord.id.in_(bindparam("ids", expanding=True)))
+"""The columns of RecordView for `ids`, built once: building it takes longer than running it."""
 
 
 def _within(reach: Reach) -> ColumnElement[bool]:

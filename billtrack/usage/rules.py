@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from billtrack.accounts.queries import users_by_id
+from billtrack.accounts.queries import find_activity
 from billtrack.core.errors import InvalidError
 from billtrack.core.periods import BillingCalendar, Month
 from billtrack.usage import store
-from billtrack.usage.meters import list_meters
+from billtrack.usage.meters import meter_ids
+from billtrack.usage.rows import NewRecord
 
 MAX_QUANTITY = 10**15
 MAX_TOTAL = 10**18
@@ -77,64 +78,76 @@ class Terms:
     backfill_days: int
 
 
-class Rulebook:
-    """The rules for one group of inputs, with all that they need looked up at once."""
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A record as it was sent, and the terms under which it was."""
 
-    def __init__(self, inputs: Sequence[UsageInput], terms: Terms) -> None:
-        self._terms = terms
-        self._users = users_by_id([item.user_id for item in inputs])
-        self._meters = {meter.code: meter.id for meter in list_meters()}
+    item: UsageInput
+    terms: Terms
+
+    @property
+    def occurred_at(self) -> datetime:
+        """When it was used: now, if nothing else was sent."""
+        return self.item.occurred_at or self.terms.now
+
+    @property
+    def day(self) -> date:
+        """The billing day it belongs to."""
+        return self.terms.calendar.day_of(self.occurred_at)
+
+
+class Rulebook:
+    """The rules for one group of submissions, with all that they need looked up at once."""
+
+    def __init__(self, submissions: Sequence[Submission]) -> None:
+        self._is_active = find_activity([sent.item.user_id for sent in submissions])
+        self._meters = meter_ids()
         self._totals = _Totals(
             [
-                (item.user_id, meter_id, Month.of(self._day(item)))
-                for item in inputs
-                if (meter_id := self._meters.get(item.event)) is not None
+                (sent.item.user_id, meter_id, Month.of(sent.day))
+                for sent in submissions
+                if (meter_id := self._meters.get(sent.item.event)) is not None
             ]
         )
 
-    def admit(
-        self, item: UsageInput, *, key_hash: bytes | None, fingerprint: bytes
-    ) -> store.NewRecord:
+    def admit(self, sent: Submission, *, key_hash: bytes | None, fingerprint: bytes) -> NewRecord:
         """Return the record to store and count it; raises InvalidError naming the field."""
+        item = sent.item
         if not 1 <= item.quantity <= MAX_QUANTITY:
             raise InvalidQuantity.at("quantity", "Send an integer from 1 to 10^15.")
-        user = self._users.get(item.user_id)
-        if user is None:
+        is_active = self._is_active.get(item.user_id)
+        if is_active is None:
             raise UnknownUser.at("user_id", f"There is no user {item.user_id}.")
-        if not user.is_active:
+        if not is_active:
             raise InactiveUser.at("user_id", f"User {item.user_id} is deactivated.")
         meter_id = self._meters.get(item.event)
         if meter_id is None:
             known = ", ".join(self._meters)
             raise UnknownEvent.at("event", f"There is no event {item.event}. Known: {known}.")
-        occurred_at = self._within_window(item)
-        day = self._day(item)
+        _require_window(sent)
+        day = sent.day
         self._totals.add(item.user_id, meter_id, day, item.quantity)
-        return store.NewRecord(
+        return NewRecord(
             user_id=item.user_id,
             meter_id=meter_id,
             quantity=item.quantity,
-            occurred_at=occurred_at,
+            occurred_at=sent.occurred_at,
             day=day,
-            created_at=self._terms.now,
-            recorded_by_id=self._terms.recorded_by_id,
+            created_at=sent.terms.now,
+            recorded_by_id=sent.terms.recorded_by_id,
             idempotency_key=item.idempotency_key,
             key_hash=key_hash,
             fingerprint=fingerprint,
             metadata=dict(item.metadata) if item.metadata else None,
         )
 
-    def _day(self, item: UsageInput) -> date:
-        return self._terms.calendar.day_of(item.occurred_at or self._terms.now)
 
-    def _within_window(self, item: UsageInput) -> datetime:
-        occurred_at, now = item.occurred_at or self._terms.now, self._terms.now
-        if occurred_at > now + FUTURE_TOLERANCE:
-            raise OutsideWindow.at("occurred_at", "This is more than 5 minutes in the future.")
-        if occurred_at < now - timedelta(days=self._terms.backfill_days):
-            days = self._terms.backfill_days
-            raise OutsideWindow.at("occurred_at", f"This is more than {days} days ago.")
-        return occurred_at
+def _require_window(sent: Submission) -> None:
+    now, days = sent.terms.now, sent.terms.backfill_days
+    if sent.occurred_at > now + FUTURE_TOLERANCE:
+        raise OutsideWindow.at("occurred_at", "This is more than 5 minutes in the future.")
+    if sent.occurred_at < now - timedelta(days=days):
+        raise OutsideWindow.at("occurred_at", f"This is more than {days} days ago.")
 
 
 class _Totals:

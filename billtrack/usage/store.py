@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
+    Integer,
     bindparam,
     cast,
     delete,
@@ -31,41 +32,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 from billtrack.core.periods import Month
 from billtrack.db import insert_ignore
 from billtrack.extensions import db
+from billtrack.usage import one_statement
 from billtrack.usage.models import UsageDaily, UsageKey, UsageRecord
+from billtrack.usage.rows import KeyTaken, NewRecord, UsedKey
 
 CHUNK = 500
 """Rows of one look-up: SQLite allows a limited number of parameters in a statement."""
-
-
-class KeyTaken(Exception):
-    """Another writer used one of the keys between the look-up and the insert."""
-
-
-@dataclass(frozen=True, slots=True)
-class NewRecord:
-    """A record ready to be stored, with the billing day it belongs to."""
-
-    user_id: int
-    meter_id: int
-    quantity: int
-    occurred_at: datetime
-    day: date
-    created_at: datetime
-    recorded_by_id: int
-    idempotency_key: str | None
-    key_hash: bytes | None
-    fingerprint: bytes
-    metadata: dict[str, Any] | None
-    reverses_id: int | None = None
-    reason: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class UsedKey:
-    """What a key was used for."""
-
-    record_id: int
-    fingerprint: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +57,20 @@ NOTHING = Total(0, 0)
 SLOT = 900
 """Seconds: the clocks of the world are set by quarters of an hour, and days begin there."""
 
+# Built once: building a statement takes longer than running it.
+_USED_KEYS = select(UsageKey.key_hash, UsageKey.record_id, UsageKey.fingerprint).where(
+    UsageKey.key_hash.in_(bindparam("hashes", expanding=True))
+)
+_DAYS_OF_MONTH = select(UsageDaily.user_id, UsageDaily.meter_id, UsageDaily.quantity).where(
+    tuple_(UsageDaily.user_id, UsageDaily.meter_id).in_(bindparam("pairs", expanding=True)),
+    UsageDaily.day.between(bindparam("first"), bindparam("last")),
+)
+_INSERT_RECORD = insert(UsageRecord)
+_NEXT_IDS = select(SqlSequence("usage_records_id_seq").next_value()).select_from(
+    func.generate_series(1, bindparam("count", type_=Integer)).table_valued()
+)
+_HIGHEST_ID = select(func.max(UsageRecord.id))
+
 DayKey = tuple[int, int, date]
 MonthKey = tuple[int, int, Month]
 
@@ -93,11 +79,8 @@ def used_keys(key_hashes: Sequence[bytes]) -> dict[bytes, UsedKey]:
     """Return what is known of these keys."""
     found: dict[bytes, UsedKey] = {}
     for start in range(0, len(key_hashes), CHUNK):
-        chunk = key_hashes[start : start + CHUNK]
-        query = select(UsageKey.key_hash, UsageKey.record_id, UsageKey.fingerprint).where(
-            UsageKey.key_hash.in_(chunk)
-        )
-        for key_hash, record_id, fingerprint in db.session.execute(query):
+        chunk = {"hashes": key_hashes[start : start + CHUNK]}
+        for key_hash, record_id, fingerprint in db.session.execute(_USED_KEYS, chunk):
             found[bytes(key_hash)] = UsedKey(record_id, bytes(fingerprint))
     return found
 
@@ -108,6 +91,9 @@ def append(records: Sequence[NewRecord]) -> list[int]:
     Raises KeyTaken, so that nothing is stored, when another writer has used one of the
     keys in the meantime.
     """
+    is_postgresql = db.session.get_bind().dialect.name == "postgresql"
+    if is_postgresql and all(record.reverses_id is None for record in records):
+        return one_statement.append(records)
     ids = _next_ids(len(records))
     keys: list[dict[str, Any]] = [
         {"key_hash": record.key_hash, "record_id": record_id, "fingerprint": record.fingerprint}
@@ -130,11 +116,9 @@ def month_totals(keys: Sequence[MonthKey]) -> dict[MonthKey, int]:
         by_month[month].append((user_id, meter_id))
     for month, pairs in by_month.items():
         for start in range(0, len(pairs), CHUNK):
-            query = select(UsageDaily.user_id, UsageDaily.meter_id, UsageDaily.quantity).where(
-                tuple_(UsageDaily.user_id, UsageDaily.meter_id).in_(pairs[start : start + CHUNK]),
-                UsageDaily.day.between(month.first, month.last),
-            )
-            for user_id, meter_id, quantity in db.session.execute(query):
+            chunk = {"pairs": pairs[start : start + CHUNK], "first": month.first}
+            rows = db.session.execute(_DAYS_OF_MONTH, {**chunk, "last": month.last})
+            for user_id, meter_id, quantity in rows:
                 totals[user_id, meter_id, month] += quantity
     return totals
 
@@ -199,11 +183,9 @@ def set_rollups(user_id: int, meter_id: int, totals: Mapping[date, Total]) -> No
 def _next_ids(count: int) -> list[int]:
     # The ids are taken before anything is written: a key is stored with its record's id.
     if db.session.get_bind().dialect.name == "postgresql":
-        sequence = SqlSequence("usage_records_id_seq").next_value()
-        query = select(sequence).select_from(func.generate_series(1, count).table_valued())
-        return list(db.session.scalars(query))
+        return list(db.session.scalars(_NEXT_IDS, {"count": count}))
     # BEGIN IMMEDIATE lets one writer in at a time, so nobody takes the same ids.
-    highest = db.session.scalar(select(func.max(UsageRecord.id))) or 0
+    highest = db.session.scalar(_HIGHEST_ID) or 0
     return list(range(highest + 1, highest + 1 + count))
 
 
@@ -218,13 +200,13 @@ def _insert_records(records: Sequence[NewRecord], ids: Sequence[int]) -> None:
             "created_at": record.created_at,
             "recorded_by_id": record.recorded_by_id,
             "idempotency_key": record.idempotency_key,
-            "details": record.metadata,
+            "metadata": record.metadata,
             "reverses_id": record.reverses_id,
             "reason": record.reason,
         }
         for record, record_id in zip(records, ids, strict=True)
     ]
-    db.session.execute(insert(UsageRecord), rows)
+    db.session.connection().execute(_INSERT_RECORD, rows)
 
 
 def _add_to_rollups(records: Sequence[NewRecord]) -> None:
@@ -242,7 +224,7 @@ def _add_to_rollups(records: Sequence[NewRecord]) -> None:
     given = [row for row in rows if row["added"] >= 0]
     connection = db.session.connection()
     if given:
-        connection.execute(_upsert(connection.dialect.name), given)
+        connection.execute(_UPSERTS[connection.dialect.name], given)
     if taken:
         connection.execute(_SUBTRACT, taken)
 
@@ -264,6 +246,8 @@ def _upsert(dialect: str) -> Any:
         },
     )
 
+
+_UPSERTS = {name: _upsert(name) for name in ("postgresql", "sqlite")}
 
 _SUBTRACT = (
     update(UsageDaily)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -26,6 +26,7 @@ from billtrack.usage import intake, store
 from billtrack.usage.intake import Outcome, Status, submit
 from billtrack.usage.models import UsageDaily, UsageKey, UsageRecord
 from billtrack.usage.queries import records_by_id
+from billtrack.usage.rows import NewRecord
 from billtrack.usage.rules import UsageInput
 from tests.api.refusals import row_counts
 from tests.cast import SYSTEM, Cast, create_cast, create_record, terms
@@ -227,15 +228,17 @@ def test_it_reverses_a_record_of_whatever_age_at_its_instant(cast: Cast) -> None
     assert (row.quantity, row.count) == (0, 2)
 
 
-def test_it_stores_nothing_when_the_rollup_fails(
+def test_it_stores_nothing_when_it_fails_before_the_commit(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = row_counts()
 
-    def fail(records: object) -> None:
-        raise RuntimeError("a fault between record and rollup")
+    def fail(records: Sequence[NewRecord]) -> list[int]:
+        append(records)
+        raise RuntimeError("a fault after everything was written")
 
-    monkeypatch.setattr(store, "_add_to_rollups", fail)
+    append = store.append
+    monkeypatch.setattr(store, "append", fail)
     with pytest.raises(RuntimeError):
         create_record(cast, key="k")
     assert row_counts() == before

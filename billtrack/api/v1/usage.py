@@ -39,7 +39,7 @@ from billtrack.api.v1.schemas import (
 from billtrack.core.errors import InvalidError
 from billtrack.extensions import current_calendar, current_settings
 from billtrack.replica.reading import may_be_old
-from billtrack.usage import intake, queries
+from billtrack.usage import intake, lookup, queries
 from billtrack.usage.queries import RecordFilter, RecordView
 from billtrack.usage.rules import MAX_QUANTITY, Terms, UsageInput
 
@@ -168,7 +168,7 @@ def record_usage(json_data: NewUsage) -> tuple[dict[str, Any], int, dict[str, st
 def show_record(record_id: int) -> dict[str, Any]:
     """Show one record."""
     reach = access.reach(Permission.USAGE_READ)
-    return record_json(queries.get_record(record_id, reach=reach))
+    return record_json(lookup.get_record(record_id, reach=reach))
 
 
 @api.get("/usage")

@@ -1,0 +1,160 @@
+"""Records that are stored together: known keys, rules, one transaction, an answer for each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from billtrack.core.errors import BilltrackError, ConflictError, InvalidError
+from billtrack.db import transaction
+from billtrack.metrics.counting import count_records
+from billtrack.usage import store
+from billtrack.usage.keys import fingerprint, key_hash
+from billtrack.usage.rows import KeyTaken, NewRecord, UsedKey
+from billtrack.usage.rules import Rulebook, Submission
+
+MAX_ATTEMPTS = 5
+
+
+class Status(StrEnum):
+    """What became of a record that was sent."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    CONFLICT = "conflict"
+    REJECTED = "rejected"
+
+
+class IdempotencyConflict(ConflictError):
+    """The key belongs to a record that says something else."""
+
+    code = "idempotency_conflict"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one input: its status with the id of the record, or what refused it.
+
+    `stored` is the record as it was written, where it was accepted.
+    """
+
+    status: Status
+    record_id: int | None = None
+    error: BilltrackError | None = None
+    stored: NewRecord | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """An outcome that is not stored yet: the id of a known record, or a place among the new."""
+
+    status: Status
+    record_id: int | None = None
+    position: int | None = None
+    error: BilltrackError | None = None
+
+
+class Batch:
+    """Records on their way into the store; may be tried more than once.
+
+    `is_committing` tells, after a failure, that the commit itself failed: whether it was
+    carried out is then not known.
+    """
+
+    def __init__(self, submissions: Sequence[Submission], *, is_whole: bool = False) -> None:
+        self._submissions = submissions
+        self._is_whole = is_whole
+        self._hashes = [key_hash(sent) for sent in submissions]
+        self._prints = [fingerprint(sent.item) for sent in submissions]
+        self.is_committing = False
+
+    def take_in(self) -> list[Outcome]:
+        """Store what is new and acceptable in one transaction, and answer for each."""
+        for _ in range(MAX_ATTEMPTS):
+            try:
+                outcomes = self._run()
+            except KeyTaken:
+                continue
+            count_records(_decided(outcomes))
+            return outcomes
+        raise RuntimeError("keys were taken by other writers again and again")
+
+    def _run(self) -> list[Outcome]:
+        with transaction():
+            known = store.used_keys([key for key in self._hashes if key is not None])
+            answers, fresh = self._sort_out(known)
+            if self._is_whole and any(answer.error for answer in answers):
+                return [Outcome(a.status, a.record_id, a.error) for a in answers]
+            ids = store.append(fresh) if fresh else []
+            self.is_committing = True
+        return [_outcome(answer, fresh, ids) for answer in answers]
+
+    def _sort_out(self, known: Mapping[bytes, UsedKey]) -> tuple[list[_Answer], list[NewRecord]]:
+        """Answer what was sent before; admit or refuse the rest, in order."""
+        unknown = [
+            sent
+            for sent, key in zip(self._submissions, self._hashes, strict=True)
+            if key not in known
+        ]
+        rulebook = Rulebook(unknown) if unknown else None
+        answers: list[_Answer] = []
+        fresh: list[NewRecord] = []
+        claimed: dict[bytes, int] = {}
+        for sent, key, content in zip(self._submissions, self._hashes, self._prints, strict=True):
+            if key is not None and (used := known.get(key)) is not None:
+                repeat = _Answer(Status.DUPLICATE, record_id=used.record_id)
+                answers.append(_repeat(repeat, same=used.fingerprint == content))
+                continue
+            if key is not None and (first := claimed.get(key)) is not None:
+                repeat = _Answer(Status.DUPLICATE, position=first)
+                answers.append(_repeat(repeat, same=fresh[first].fingerprint == content))
+                continue
+            answer = _admit(rulebook, sent, key, content, into=fresh)
+            if answer.position is not None and key is not None:
+                claimed[key] = answer.position
+            answers.append(answer)
+        return answers, fresh
+
+
+def _decided(outcomes: Sequence[Outcome]) -> Counter[str]:
+    """Count the outcomes; what was only held back by others was not decided on."""
+    return Counter(
+        outcome.status.value for outcome in outcomes if outcome.record_id or outcome.error
+    )
+
+
+def _outcome(answer: _Answer, fresh: Sequence[NewRecord], ids: Sequence[int]) -> Outcome:
+    if answer.position is None:
+        return Outcome(answer.status, answer.record_id, answer.error)
+    stored = fresh[answer.position] if answer.status is Status.ACCEPTED else None
+    return Outcome(answer.status, ids[answer.position], answer.error, stored)
+
+
+def _admit(
+    rulebook: Rulebook | None,
+    sent: Submission,
+    key: bytes | None,
+    content: bytes,
+    *,
+    into: list[NewRecord],
+) -> _Answer:
+    if rulebook is None:
+        raise RuntimeError("an unknown record needs the rules")
+    try:
+        record = rulebook.admit(sent, key_hash=key, fingerprint=content)
+    except InvalidError as error:
+        return _Answer(Status.REJECTED, error=error)
+    into.append(record)
+    return _Answer(Status.ACCEPTED, position=len(into) - 1)
+
+
+def _repeat(duplicate: _Answer, *, same: bool) -> _Answer:
+    if same:
+        return duplicate
+    error = IdempotencyConflict(
+        "This idempotency key belongs to a record with other content. "
+        "To correct it, reverse that record and send the new one under a new key."
+    )
+    return _Answer(Status.CONFLICT, error=error)
