@@ -1,137 +1,97 @@
-"""`make bench`: intake, statements and documents on both databases."""
+"""`make bench`: each figure beside its limit in the same run, on both databases.
+
+With BENCH_PEER_URL, another service that takes usage and makes reports is measured in turn with
+billtrack. Results are printed as a table and kept in bench/results as JSON. Choose with
+`make bench ARGS='records statements'`; ARGS=--full has 10 million records.
+"""
 
 from __future__ import annotations
 
-import itertools
-import platform
-import tempfile
+import argparse
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import UTC, datetime
 
-from sqlalchemy import insert, text
+from bench import batches, load, outcome, overview, records, statements
+from bench.measure import Result
+from bench.places import Place, open_place
+from bench.run import Run
+from tests.services import find_postgres_programs
 
-from bench.measure import Result, compare
-from billtrack.accounts.permissions import Role
-from billtrack.app import create_app
-from billtrack.config import Settings
-from billtrack.core.periods import Month
-from billtrack.db import transaction
-from billtrack.extensions import current_calendar, db
-from billtrack.provisioning.initialise import initialise
-from billtrack.statements import queries as statements
-from billtrack.usage.intake import submit
-from billtrack.usage.models import UsageRecord
-from billtrack.usage.rules import Terms, UsageInput
-from tests.cast import create_user
-from tests.conftest import make_settings
-from tests.services import start_postgres, unique_name
+Measure = Callable[[Place, Run], Iterator[Result]]
+MEASURES: dict[str, Measure] = {
+    "records": records.measure,
+    "batches": batches.measure,
+    "statements": statements.measure,
+    "overview": overview.measure,
+}
+REPORTS = "reports"
+"""Measured by a program of its own, as a worker and its rendering take part."""
 
-BATCH = 1000
-SINGLES = 200
-STATEMENTS = 100
-
-numbers = itertools.count()
+FULL = 10_000_000
 
 
 def main() -> None:
-    """Measure and print the table."""
-    print(
-        f"{datetime.now(UTC):%Y-%m-%d} · {platform.machine()} · Python {platform.python_version()}"
+    """Measure what was asked for; exit with 1 if a goal is missed and --strict was given."""
+    asked = _parse()
+    run = Run(asked.rounds, asked.seconds, asked.customers, FULL if asked.full else asked.records)
+    run.notes += [] if run.peer else ["no peer: BENCH_PEER_URL is not set"]
+    wanted = asked.measures or [*MEASURES, REPORTS]
+    found = outcome.Outcome(run, datetime.now(UTC))
+    print(found.head())
+    for database in _databases(asked.database, run):
+        for name in (name for name in MEASURES if name in wanted):
+            if name == "records" and (reason := load.missing()):
+                run.note(f"{database}: records are left out. {reason}")
+                continue
+            with open_place(database) as place:
+                for result in MEASURES[name](place, run):
+                    print(found.add(database, result), flush=True)
+    if REPORTS in wanted:
+        found.reports = _reports()
+    print(found.finish())
+    sys.exit(1 if asked.strict and found.misses else 0)
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="make bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    with tempfile.TemporaryDirectory() as folder:
-        _measure("SQLite", make_settings(Path(folder)))
-    server = start_postgres(fsync=True)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            url = server.create_database(unique_name())
-            _measure("PostgreSQL", make_settings(Path(folder), database_url=url))
-    finally:
-        server.close()
+    parser.add_argument("measures", nargs="*", choices=[[], *MEASURES, REPORTS])
+    parser.add_argument("--database", choices=["sqlite", "postgresql", "both"], default="both")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=3, help="of requests in each round")
+    parser.add_argument("--customers", type=int, default=1000)
+    parser.add_argument("--records", type=int, default=200_000, help="that statements lie among")
+    parser.add_argument("--full", action="store_true", help=f"{FULL:,} records")
+    parser.add_argument("--strict", action="store_true", help="exit with 1 if a goal is missed")
+    return parser.parse_args()
 
 
-def _measure(name: str, settings: Settings) -> None:
-    with _installation(settings) as terms:
-        customer = create_user(role=Role.CUSTOMER, email="bench@test.example").id
-        print(f"\n{name}")
-        for result in _results(terms, customer):
-            print(result.row())
+def _databases(asked: str, run: Run) -> list[str]:
+    given = "BILLTRACK_TEST_DATABASE_URL" in os.environ
+    if asked == "sqlite":
+        return ["sqlite"]
+    if given or find_postgres_programs() is not None:
+        return ["sqlite", "postgresql"] if asked == "both" else ["postgresql"]
+    run.note("PostgreSQL is left out: install the Debian package postgresql")
+    return ["sqlite"] if asked == "both" else []
 
 
-def _results(terms: Terms, customer: int) -> Iterator[Result]:
-    yield compare(
-        f"records, {BATCH} in a batch",
-        lambda: _submit(terms, customer, batches=5, size=BATCH),
-        limit_name="rows by executemany, same table",
-        limit=lambda: _insert_rows(terms, customer, batches=5, size=BATCH),
-    )
-    yield compare(
-        "records, one at a time",
-        lambda: _submit(terms, customer, batches=SINGLES, size=1),
-        limit_name="rows one at a time, same table",
-        limit=lambda: _insert_rows(terms, customer, batches=SINGLES, size=1),
-    )
-    yield compare(
-        "statements of a month",
-        lambda: _state(terms, customer),
-        limit_name="sums over the rollups in SQL",
-        limit=lambda: _sum(customer),
-    )
-
-
-@contextmanager
-def _installation(settings: Settings) -> Iterator[Terms]:
-    app = create_app(settings)
-    with app.app_context():
-        initialise(settings, now=datetime.now(UTC))
-        provider = create_user(role=Role.PROVIDER, email="recorder@test.example")
-        yield Terms(provider.id, datetime.now(UTC), current_calendar(), settings.backfill_days)
-        db.session.remove()
-        db.engine.dispose()
-
-
-def _submit(terms: Terms, customer: int, *, batches: int, size: int) -> int:
-    for _ in range(batches):
-        submit([_item(terms, customer, next(numbers)) for _ in range(size)], terms=terms)
-    return batches * size
-
-
-def _item(terms: Terms, customer: int, number: int) -> UsageInput:
-    occurred_at = terms.now - timedelta(minutes=number % 20_000)
-    return UsageInput(customer, "api_calls", 1 + number % 1000, occurred_at, f"key-{number}")
-
-
-def _insert_rows(terms: Terms, customer: int, *, batches: int, size: int) -> int:
-    row = {
-        "user_id": customer,
-        "meter_id": 1,
-        "quantity": 1,
-        "occurred_at": terms.now,
-        "created_at": terms.now,
-        "recorded_by_id": terms.recorded_by_id,
-    }
-    for _ in range(batches):
-        with transaction() as session:
-            session.execute(insert(UsageRecord), [row] * size)
-    return batches * size
-
-
-def _state(terms: Terms, customer: int) -> int:
-    days = Month.of(terms.calendar.today(terms.now)).dates
-    asked = statements.Terms(terms.calendar, "USD", terms.now)
-    return _repeat(lambda: statements.list_statements([customer], days, terms=asked))
-
-
-def _sum(customer: int) -> int:
-    query = text("SELECT meter_id, sum(quantity) FROM usage_daily WHERE user_id = :u GROUP BY 1")
-    return _repeat(lambda: db.session.execute(query, {"u": customer}).all())
-
-
-def _repeat(run: Callable[[], object]) -> int:
-    for _ in range(STATEMENTS):
-        run()
-    return STATEMENTS
+def _reports() -> list[str]:
+    command = [sys.executable, "-m", "bench.reports"]
+    lines = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
+        if program.stdout is None:
+            raise RuntimeError("the output was asked for")
+        for line in program.stdout:
+            print(line, end="", flush=True)
+            lines.append(line.rstrip())
+    if program.returncode:
+        lines.append(f"failed with {program.returncode}")
+    return lines
 
 
 if __name__ == "__main__":

@@ -1,53 +1,102 @@
-"""Alternate rounds of a figure and its limit, and compare their medians."""
+"""Alternate rounds of a figure, its limit and a peer, and compare their medians."""
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
-ROUNDS = 5
+Round = Callable[[], float]
+"""Run once and return a rate (a second) or a time (milliseconds)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rounds:
+    """What each round gave, in order."""
+
+    values: Sequence[float]
+
+    @property
+    def median(self) -> float:
+        """The middle of the rounds."""
+        return statistics.median(self.values)
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A figure and its limit, in operations per second."""
+    """A figure beside its limit and a peer. The unit is `/s`, more is better, or `ms`."""
 
     name: str
-    limit_name: str
-    figure: float
-    limit: float
+    unit: str
+    figure: Rounds
+    limit_name: str = ""
+    limit: Rounds | None = None
+    peer: Rounds | None = None
+    goal: float | None = None
+    """What the figure itself should be, at least or at most."""
+
+    peer_goal: float | None = None
+    """How many times better than the peer it should be."""
+
+    more: Mapping[str, float] = field(default_factory=dict)
+
+    def ratio_to(self, other: Rounds | None) -> Rounds | None:
+        """Return how many times better than the other it is, round by round."""
+        if other is None:
+            return None
+        pairs = zip(self.figure.values, other.values, strict=True)
+        is_rate = self.unit == "/s"
+        return Rounds([ours / theirs if is_rate else theirs / ours for ours, theirs in pairs])
 
     @property
-    def ratio(self) -> float:
-        """How near the figure comes to its limit; 1 is the limit itself."""
-        return self.figure / self.limit
-
-    def row(self) -> str:
-        """Return the result as a line of the table."""
-        return (
-            f"{self.name:<44} {self.figure:>12,.0f}/s   "
-            f"{self.limit_name:<36} {self.limit:>12,.0f}/s   {self.ratio:>6.3f}"
-        )
-
-
-def compare(
-    name: str,
-    figure: Callable[[], int],
-    *,
-    limit_name: str,
-    limit: Callable[[], int],
-) -> Result:
-    """Run both in turn, ROUNDS times; each returns how many operations it did."""
-    figures, limits = [], []
-    for _ in range(ROUNDS):
-        figures.append(_rate(figure))
-        limits.append(_rate(limit))
-    return Result(name, limit_name, statistics.median(figures), statistics.median(limits))
+    def misses(self) -> list[str]:
+        """The goals that it does not reach, in words."""
+        missed = []
+        if self.goal is not None:
+            is_met = self.figure.median >= self.goal if self.unit == "/s" else (
+                self.figure.median <= self.goal
+            )  # fmt: skip
+            missed += [] if is_met else [f"{self.goal:g} {self.unit}"]
+        ratio = self.ratio_to(self.peer)
+        if self.peer_goal is not None and ratio is not None and ratio.median < self.peer_goal:
+            missed.append(f"{self.peer_goal:g} times the peer")
+        return missed
 
 
-def _rate(run: Callable[[], int]) -> float:
-    started = time.perf_counter()
-    count = run()
-    return count / (time.perf_counter() - started)
+def alternate(
+    rounds: int, figure: Round, limit: Round, peer: Round | None = None
+) -> tuple[Rounds, Rounds, Rounds | None]:
+    """Run all in turn, `rounds` times over: a machine that slows down slows each of them."""
+    ours, limits, peers = [], [], []
+    for _ in range(rounds):
+        ours.append(figure())
+        limits.append(limit())
+        if peer is not None:
+            peers.append(peer())
+    return Rounds(ours), Rounds(limits), Rounds(peers) if peers else None
+
+
+def milliseconds(run: Callable[[], object], *, times: int = 1) -> Round:
+    """Return a round that runs something so many times and gives the median time."""
+
+    def timed() -> float:
+        taken = []
+        for _ in range(times):
+            started = time.perf_counter()
+            run()
+            taken.append(time.perf_counter() - started)
+        return 1000 * statistics.median(taken)
+
+    return timed
+
+
+def rate(run: Callable[[], int]) -> Round:
+    """Return a round that runs something which tells how many it did, and gives the rate."""
+
+    def timed() -> float:
+        started = time.perf_counter()
+        count = run()
+        return count / (time.perf_counter() - started)
+
+    return timed

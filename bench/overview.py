@@ -7,33 +7,30 @@
 from __future__ import annotations
 
 import argparse
-import sqlite3
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, date, datetime
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
-from sqlalchemy import insert, text
+from sqlalchemy import text
 
+from bench.crowd import FIRST_ID, Size, build
+from bench.measure import Result, alternate, milliseconds
 from bench.pages import open_browser
-from billtrack import audit
-from billtrack.accounts.models import User
-from billtrack.accounts.permissions import Breadth, Reach, Role
+from bench.places import Place
+from bench.run import Run
+from billtrack.accounts.permissions import Breadth, Reach
 from billtrack.app import create_app
 from billtrack.config import Settings
 from billtrack.core.periods import DateRange, Month
 from billtrack.db import end_read, transaction
 from billtrack.extensions import current_calendar, db
-from billtrack.plans.models import Subscription
-from billtrack.plans.operations import create_plan, create_version, publish_version
-from billtrack.plans.queries import get_plan
-from billtrack.plans.standard import standard_charges
 from billtrack.provisioning.initialise import initialise
 from billtrack.statements.queries import Terms, read_given
 from billtrack.summaries.counting import count_month
@@ -45,28 +42,24 @@ from tests.conftest import make_settings
 from tests.pricing.test_forecast import backtest
 from tests.services import start_postgres, unique_name
 
-DAYS_BACK = 395
 ROUNDS = 15
-FIRST_ID = 1000
 EVERYTHING = Reach(Breadth.ALL, user_id=0)
 
-DAY = {
-    "sqlite": "date(:first, '+' || d.n || ' days')",
-    "postgresql": "CAST(CAST(:first AS text) AS date) + d.n",
-}
-INSTANT = {
-    "sqlite": "strftime('%Y-%m-%d %H:%M:%S.000000', :first, '+' || n || ' seconds')",
-    "postgresql": "CAST(CAST(:first AS text) AS timestamptz) + n * interval '1 second'",
-}
-NUMBERS = "WITH RECURSIVE d(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM d WHERE n < :last)"
 
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    """How much to make."""
-
-    customers: int
-    records: int
+def measure(place: Place, run: Run) -> Iterator[Result]:
+    """Yield the overview page beside the page with least on it, in milliseconds."""
+    with place.site.inside():
+        terms = Terms(current_calendar(), "USD", datetime.now(UTC))
+        build(terms, Size(run.customers, 0))
+        refresh(terms=terms)
+        get = open_browser(now=terms.now)
+        get("/")
+        figure, limit, _ = alternate(
+            run.rounds,
+            milliseconds(partial(get, "/"), times=5),
+            milliseconds(partial(get, "/settings/profile"), times=5),
+        )
+        yield Result("overview page, server time", "ms", figure, "the profile page", limit)
 
 
 def main() -> None:
@@ -108,7 +101,7 @@ def _percent(share: Fraction) -> str:
 def _measure(name: str, settings: Settings, size: Size) -> None:
     with _installation(settings) as terms:
         started = time.perf_counter()
-        _build(terms, size)
+        build(terms, size)
         rollups = db.session.scalar(text("SELECT count(*) FROM usage_daily"))
         took = time.perf_counter() - started
         print(f"\n{name}: {size.customers:,} customers, {rollups:,} rollup rows, "
@@ -178,82 +171,6 @@ def _installation(settings: Settings) -> Iterator[Terms]:
         yield Terms(current_calendar(), "USD", now)
         db.session.remove()
         db.engine.dispose()
-
-
-def _build(terms: Terms, size: Size) -> None:
-    """Make customers, one in ten of them in euros, one in a hundred without a plan; and usage."""
-    today = terms.calendar.today(terms.now)
-    first = today - timedelta(days=DAYS_BACK)
-    with transaction() as session:
-        create_plan(actor=audit.Actor(), now=terms.now, code="eu", name="EU", currency="EUR")
-        version = create_version(
-            "eu", actor=audit.Actor(), now=terms.now, charges=standard_charges()
-        )
-        publish_version(
-            "eu", version.number, actor=audit.Actor(), now=terms.now, effective_from=first
-        )
-        users = [_user(number, terms.now) for number in range(size.customers)]
-        session.execute(insert(User), users)
-        plans = [get_plan("eu").id, *[get_plan("standard").id] * 9]
-        session.execute(
-            insert(Subscription),
-            [
-                {
-                    "user_id": FIRST_ID + number,
-                    "plan_id": plans[number % 10],
-                    "starts_on": first.replace(day=1),
-                    "created_at": terms.now,
-                }
-                for number in range(size.customers)
-                if number % 100 != 1
-            ],
-        )
-    _insert_usage(first, size)
-
-
-def _user(number: int, now: datetime) -> dict[str, object]:
-    return {
-        "id": FIRST_ID + number,
-        "email": f"customer-{number}@bench.example",
-        "name": f"Customer {number}",
-        "role": Role.CUSTOMER,
-        "created_at": now,
-    }
-
-
-def _insert_usage(first: date, size: Size) -> None:
-    dialect = db.engine.dialect.name
-    rollups = (
-        f"INSERT INTO usage_daily (user_id, meter_id, day, quantity, count) {NUMBERS} "
-        f"SELECT u.id, m.id, {DAY[dialect]}, "
-        "1000 * (1 + u.id % 97) * (5 + (d.n * 7 + m.id) % 11), 6 "
-        "FROM d CROSS JOIN users u CROSS JOIN meters m WHERE u.id >= :id ORDER BY d.n, u.id, m.id"
-    )
-    records = (
-        "INSERT INTO usage_records (id, user_id, meter_id, quantity, occurred_at, created_at, "
-        f"recorded_by_id) {NUMBERS} SELECT n + 1, :id + n % :customers, 1 + n % 4, 1 + n % 1000, "
-        f"{INSTANT[dialect]}, {INSTANT[dialect]}, :id FROM d"
-    )
-    values = {"first": first.isoformat(), "last": DAYS_BACK, "id": FIRST_ID}
-    _insert(dialect, rollups, values)
-    if size.records:
-        more = {"last": size.records - 1, "customers": size.customers}
-        _insert(dialect, records, values | more)
-
-
-def _insert(dialect: str, statement: str, values: dict[str, object]) -> None:
-    """Insert without looking up what the rows refer to, which is there: millions of look-ups."""
-    end_read()
-    if dialect == "postgresql":
-        with transaction() as session:
-            session.execute(text("SET LOCAL session_replication_role = replica"))
-            session.execute(text(statement), values)
-            session.execute(text("ANALYZE"))
-        return
-    with closing(sqlite3.connect(str(db.engine.url.database))) as connection, connection:
-        connection.execute("PRAGMA synchronous = OFF")
-        connection.execute("PRAGMA cache_size = -1000000")
-        connection.execute(statement, values)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,139 @@
+"""Many records in a request, one request after the other.
+
+Beside the same rows put into the same tables by the fastest means of the database: COPY on
+PostgreSQL, executemany on SQLite; records and keys without rules, rollups or HTTP.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import secrets
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from http.client import HTTPConnection
+from typing import Any
+
+import psycopg
+
+from bench.measure import Result, Round, alternate, rate
+from bench.places import Place
+from bench.run import Run
+
+SIZES = (1_000, 10_000)
+EVENTS = ("api_calls", "vm_uptime", "cpu_time", "data_storage")
+ROWS = 20_000
+"""Sent in each round, in batches of the size."""
+
+FIRST_LIMIT_ID = -(10**12)
+"""Rows of the limit are numbered from here, out of the way of billtrack's own."""
+
+_numbers = itertools.count()
+_ids = itertools.count(FIRST_LIMIT_ID)
+
+RECORD_COLUMNS = (
+    "id, user_id, meter_id, quantity, occurred_at, created_at, recorded_by_id, idempotency_key"
+)
+KEY_COLUMNS = "key_hash, record_id, fingerprint"
+
+
+def measure(place: Place, run: Run) -> Iterator[Result]:
+    """Yield each size of a batch, in records a second."""
+    limit_name = "COPY, same tables" if place.database == "postgresql" else "executemany"
+    with place.serving():
+        for size in SIZES:
+            post, insert = _posting(place, size), _inserting(place, size)
+            post()
+            figure, limit, _ = alternate(run.rounds, post, insert)
+            yield Result(f"records in batches of {size:,}", "/s", figure, limit_name, limit)
+
+
+def _posting(place: Place, size: int) -> Round:
+    headers = {"Authorization": f"Bearer {place.provider.key}", "Content-Type": "application/json"}
+
+    def post_all() -> int:
+        with closing(HTTPConnection("127.0.0.1", place.site.port, timeout=120)) as connection:
+            for body in bodies:
+                connection.request("POST", "/api/v1/usage/batch", body, headers)
+                answer = json.loads(connection.getresponse().read())
+                if answer["accepted"] != size:
+                    raise RuntimeError(f"{answer['accepted']} of {size} were accepted")
+        return size * len(bodies)
+
+    def timed() -> float:
+        bodies[:] = [_body(place.customers, size) for _ in range(ROWS // size)]
+        return rate(post_all)()
+
+    bodies: list[bytes] = []
+    return timed
+
+
+def _body(users: Sequence[int], size: int) -> bytes:
+    now, prefix = datetime.now(UTC), secrets.token_hex(6)
+    records = [
+        {
+            "quantity": 1 + number % 20,
+            "event": EVENTS[number % 4],
+            "user_id": users[number % len(users)],
+            "idempotency_key": f"{prefix}-{number}",
+            "occurred_at": (now - timedelta(minutes=number % 20_000)).isoformat(),
+        }
+        for number in itertools.islice(_numbers, size)
+    ]
+    return json.dumps({"records": records}).encode()
+
+
+def _inserting(place: Place, size: int) -> Round:
+    insert = _copy if place.database == "postgresql" else _insert_many
+
+    def timed() -> float:
+        batches = [_rows(place, size) for _ in range(ROWS // size)]
+        return rate(lambda: insert(place, batches))()
+
+    return timed
+
+
+Batch = tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]
+
+
+def _rows(place: Place, size: int) -> Batch:
+    now = datetime.now(UTC)
+    records = [
+        (number, place.customers[number % len(place.customers)], 1 + number % 4, 1, now, now,
+         place.provider.id, f"limit-{number}")
+        for number in itertools.islice(_ids, size)
+    ]  # fmt: skip
+    keys = [(secrets.token_bytes(16), record[0], bytes(16)) for record in records]
+    return records, keys
+
+
+def _copy(place: Place, batches: Sequence[Batch]) -> int:
+    url = place.site.settings.sqlalchemy_url.replace("+psycopg", "")
+    with psycopg.connect(url) as connection, connection.cursor() as cursor:
+        for records, keys in batches:
+            for table, columns, rows in (
+                ("usage_keys", KEY_COLUMNS, keys),
+                ("usage_records", RECORD_COLUMNS, records),
+            ):
+                with cursor.copy(f"COPY {table} ({columns}) FROM STDIN") as copy:
+                    for row in rows:
+                        copy.write_row(row)
+            connection.commit()
+    return sum(len(records) for records, _ in batches)
+
+
+def _insert_many(place: Place, batches: Sequence[Batch]) -> int:
+    path = place.site.folder / "billtrack.db"
+    with closing(sqlite3.connect(path, timeout=30)) as connection:
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        for records, keys in batches:
+            texts = [(*r[:4], str(r[4])[:26], str(r[5])[:26], *r[6:]) for r in records]
+            connection.executemany(f"INSERT INTO usage_keys ({KEY_COLUMNS}) VALUES (?,?,?)", keys)
+            connection.executemany(
+                f"INSERT INTO usage_records ({RECORD_COLUMNS}) VALUES (?,?,?,?,?,?,?,?)", texts
+            )
+            connection.commit()
+    return sum(len(records) for records, _ in batches)

@@ -1,0 +1,28 @@
+"""The limit of every route: one that does nothing, served as billtrack is."""
+
+from __future__ import annotations
+
+from flask import Flask, request
+from werkzeug.wrappers import Response
+
+app = Flask("empty")
+RECORD = {"id": 1, "user_id": 1, "event": "api_calls", "quantity": 1}
+
+
+@app.post("/api/v1/usage/")
+def take() -> tuple[dict[str, object], int]:
+    """Read JSON and answer as if it were stored."""
+    request.get_json()
+    return RECORD, 201
+
+
+@app.get("/api/v1/usage/<int:record_id>")
+def show(record_id: int) -> dict[str, object]:
+    """Answer as if it were there."""
+    return {**RECORD, "id": record_id}
+
+
+@app.get("/api/v1/health")
+def health() -> Response:
+    """Tell that it is up."""
+    return Response()

@@ -1,0 +1,112 @@
+"""Installations to measure: a database, customers, a provider's key, a web server."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench.load import Target
+from billtrack.accounts.permissions import Role
+from billtrack.provisioning.initialise import initialise
+from billtrack.supervisor import web_command
+from tests.cast import create_user
+from tests.scenarios.accounts import Account, create_account
+from tests.scenarios.harness import Installation, Running, descendants, eventually, free_port
+from tests.services import GivenPostgresServer, PostgresServer, start_postgres, unique_name
+
+CUSTOMERS = 200
+WEB_WORKERS = os.environ.get("BILLTRACK_WEB_WORKERS", "2")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An installation on one kind of database."""
+
+    database: str
+    site: Installation
+    provider: Account
+    customers: Sequence[int]
+
+    @property
+    def target(self) -> Target:
+        """Where its web server takes usage."""
+        return Target(f"http://127.0.0.1:{self.site.port}", self.customers, self.provider.key)
+
+    @contextmanager
+    def serving(self) -> Iterator[Running]:
+        """Run its web server as `billtrack serve` does."""
+        with self.site.start("serve") as web:
+            _wait_for_port(self.site.port, web)
+            yield web
+
+    @contextmanager
+    def empty_route(self) -> Iterator[Target]:
+        """Serve a route that does nothing with the same settings."""
+        port = free_port()
+        settings = self.site.settings.model_copy(
+            update={"port": port, "web_workers": int(WEB_WORKERS)}
+        )
+        *command, _target = web_command(settings)
+        empty = Path(__file__).with_name("empty.py")
+        with Running([*command, f"{empty}:app"], self.site.environment) as web:
+            beside = Target(f"http://127.0.0.1:{port}", self.customers, records=10_000)
+            _wait_for_port(port, web)
+            yield beside
+
+
+@contextmanager
+def open_place(database: str) -> Iterator[Place]:
+    """Make an installation on `sqlite` or `postgresql`, gone afterwards."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        url = stack.enter_context(_postgres_database()) if database == "postgresql" else None
+        site = Installation(folder, database_url=url, BILLTRACK_WEB_WORKERS=WEB_WORKERS)
+        stack.callback(site.close)
+        with site.inside():
+            initialise(site.settings, now=datetime.now(UTC))
+            customers = [create_user(email=f"c{n}@bench.example").id for n in range(CUSTOMERS)]
+        provider = create_account(site, Role.PROVIDER, "provider@bench.example")
+        yield Place(database, site, provider, customers)
+
+
+def memory(web: Running) -> float:
+    """Return what a server and its processes hold of their own and share, in MiB."""
+    pids = [web.pid, *descendants(web.pid)]
+    lines = [line for pid in pids for line in _rollup(pid) if line.startswith("Pss:")]
+    return sum(int(line.split()[1]) for line in lines) / 1024
+
+
+def _rollup(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+
+
+_server: list[PostgresServer | GivenPostgresServer] = []
+
+
+@contextmanager
+def _postgres_database() -> Iterator[str]:
+    # One server for the whole run; with fsync, as commits are what is measured.
+    if not _server:
+        _server.append(start_postgres(fsync=True))
+    name = unique_name()
+    try:
+        yield _server[0].create_database(name)
+    finally:
+        _server[0].drop_database(name)
+
+
+def _wait_for_port(port: int, web: Running) -> None:
+    def answers() -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/health", timeout=5):
+                return True
+        except OSError:
+            return False
+
+    eventually(answers, lambda: web.text)
