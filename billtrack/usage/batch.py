@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -11,9 +11,11 @@ from billtrack.core.errors import BilltrackError, ConflictError, InvalidError
 from billtrack.db import transaction
 from billtrack.metrics.counting import count_records
 from billtrack.usage import store
+from billtrack.usage.facts import Facts, find_facts
 from billtrack.usage.keys import fingerprint, key_hash
-from billtrack.usage.rows import KeyTaken, NewRecord, UsedKey
-from billtrack.usage.rules import Rulebook, Submission
+from billtrack.usage.rows import KeyTaken, NewRecord
+from billtrack.usage.rules import Rulebook
+from billtrack.usage.submissions import Submission
 
 MAX_ATTEMPTS = 5
 
@@ -83,27 +85,21 @@ class Batch:
 
     def _run(self) -> list[Outcome]:
         with transaction():
-            known = store.used_keys([key for key in self._hashes if key is not None])
-            answers, fresh = self._sort_out(known)
+            answers, fresh = self._sort_out(find_facts(self._submissions, self._hashes))
             if self._is_whole and any(answer.error for answer in answers):
                 return [Outcome(a.status, a.record_id, a.error) for a in answers]
             ids = store.append(fresh) if fresh else []
             self.is_committing = True
         return [_outcome(answer, fresh, ids) for answer in answers]
 
-    def _sort_out(self, known: Mapping[bytes, UsedKey]) -> tuple[list[_Answer], list[NewRecord]]:
+    def _sort_out(self, facts: Facts) -> tuple[list[_Answer], list[NewRecord]]:
         """Answer what was sent before; admit or refuse the rest, in order."""
-        unknown = [
-            sent
-            for sent, key in zip(self._submissions, self._hashes, strict=True)
-            if key not in known
-        ]
-        rulebook = Rulebook(unknown) if unknown else None
+        rulebook = Rulebook(facts)
         answers: list[_Answer] = []
         fresh: list[NewRecord] = []
         claimed: dict[bytes, int] = {}
         for sent, key, content in zip(self._submissions, self._hashes, self._prints, strict=True):
-            if key is not None and (used := known.get(key)) is not None:
+            if key is not None and (used := facts.keys.get(key)) is not None:
                 repeat = _Answer(Status.DUPLICATE, record_id=used.record_id)
                 answers.append(_repeat(repeat, same=used.fingerprint == content))
                 continue
@@ -133,15 +129,13 @@ def _outcome(answer: _Answer, fresh: Sequence[NewRecord], ids: Sequence[int]) ->
 
 
 def _admit(
-    rulebook: Rulebook | None,
+    rulebook: Rulebook,
     sent: Submission,
     key: bytes | None,
     content: bytes,
     *,
     into: list[NewRecord],
 ) -> _Answer:
-    if rulebook is None:
-        raise RuntimeError("an unknown record needs the rules")
     try:
         record = rulebook.admit(sent, key_hash=key, fingerprint=content)
     except InvalidError as error:

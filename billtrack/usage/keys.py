@@ -6,7 +6,7 @@ import hashlib
 import json
 from datetime import UTC
 
-from billtrack.usage.rules import Submission, UsageInput
+from billtrack.usage.submissions import Submission, UsageInput
 
 
 def key_hash(sent: Submission) -> bytes | None:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from collections.abc import Mapping
+from datetime import date, timedelta
 
-from billtrack.accounts.queries import find_activity
 from billtrack.core.errors import InvalidError
-from billtrack.core.periods import BillingCalendar, Month
+from billtrack.core.periods import Month
 from billtrack.usage import store
+from billtrack.usage.facts import Facts
 from billtrack.usage.meters import meter_ids
 from billtrack.usage.rows import NewRecord
+from billtrack.usage.submissions import Submission, Terms, UsageInput
+
+__all__ = ["MAX_QUANTITY", "MAX_TOTAL", "Rulebook", "Submission", "Terms", "UsageInput"]
 
 MAX_QUANTITY = 10**15
 MAX_TOTAL = 10**18
 FUTURE_TOLERANCE = timedelta(minutes=5)
-
-MetadataValue = str | int | float | bool
 
 
 class InvalidQuantity(InvalidError):
@@ -56,73 +56,26 @@ class QuantityOverflow(InvalidError):
     code = "quantity_overflow"
 
 
-@dataclass(frozen=True, slots=True)
-class UsageInput:
-    """A record as it was sent: base units, an aware instant or None for now."""
-
-    user_id: int
-    event: str
-    quantity: int
-    occurred_at: datetime | None = None
-    idempotency_key: str | None = None
-    metadata: Mapping[str, MetadataValue] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """Who records, at which instant, under which rules."""
-
-    recorded_by_id: int
-    now: datetime
-    calendar: BillingCalendar
-    backfill_days: int
-
-
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """A record as it was sent, and the terms under which it was."""
-
-    item: UsageInput
-    terms: Terms
-
-    @property
-    def occurred_at(self) -> datetime:
-        """When it was used: now, if nothing else was sent."""
-        return self.item.occurred_at or self.terms.now
-
-    @property
-    def day(self) -> date:
-        """The billing day it belongs to."""
-        return self.terms.calendar.day_of(self.occurred_at)
-
-
 class Rulebook:
-    """The rules for one group of submissions, with all that they need looked up at once."""
+    """The rules for one group of submissions, by the facts that were looked up for it."""
 
-    def __init__(self, submissions: Sequence[Submission]) -> None:
-        self._is_active = find_activity([sent.item.user_id for sent in submissions])
-        self._meters = meter_ids()
-        self._totals = _Totals(
-            [
-                (sent.item.user_id, meter_id, Month.of(sent.day))
-                for sent in submissions
-                if (meter_id := self._meters.get(sent.item.event)) is not None
-            ]
-        )
+    def __init__(self, facts: Facts) -> None:
+        self._facts = facts
+        self._totals = _Totals(facts.totals)
 
     def admit(self, sent: Submission, *, key_hash: bytes | None, fingerprint: bytes) -> NewRecord:
         """Return the record to store and count it; raises InvalidError naming the field."""
         item = sent.item
         if not 1 <= item.quantity <= MAX_QUANTITY:
             raise InvalidQuantity.at("quantity", "Send an integer from 1 to 10^15.")
-        is_active = self._is_active.get(item.user_id)
+        is_active = self._facts.is_active.get(item.user_id)
         if is_active is None:
             raise UnknownUser.at("user_id", f"There is no user {item.user_id}.")
         if not is_active:
             raise InactiveUser.at("user_id", f"User {item.user_id} is deactivated.")
-        meter_id = self._meters.get(item.event)
+        meter_id = self._facts.meters.get(item.event)
         if meter_id is None:
-            known = ", ".join(self._meters)
+            known = ", ".join(meter_ids())
             raise UnknownEvent.at("event", f"There is no event {item.event}. Known: {known}.")
         _require_window(sent)
         day = sent.day
@@ -158,8 +111,8 @@ class _Totals:
     of one month; the check on the rollup table holds the line for a single day.
     """
 
-    def __init__(self, keys: Sequence[store.MonthKey]) -> None:
-        self._months = store.month_totals(sorted(set(keys)))
+    def __init__(self, months: Mapping[store.MonthKey, int]) -> None:
+        self._months = dict(months)
 
     def add(self, user_id: int, meter_id: int, day: date, quantity: int) -> None:
         """Count the quantity; raises QuantityOverflow, counting nothing, beyond 10^18."""

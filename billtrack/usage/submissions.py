@@ -1,0 +1,51 @@
+"""Records as they were sent, each with the terms under which it was."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from billtrack.core.periods import BillingCalendar
+
+MetadataValue = str | int | float | bool
+
+
+@dataclass(frozen=True, slots=True)
+class UsageInput:
+    """A record as it was sent: base units, an aware instant or None for now."""
+
+    user_id: int
+    event: str
+    quantity: int
+    occurred_at: datetime | None = None
+    idempotency_key: str | None = None
+    metadata: Mapping[str, MetadataValue] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Who records, at which instant, under which rules."""
+
+    recorded_by_id: int
+    now: datetime
+    calendar: BillingCalendar
+    backfill_days: int
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A record as it was sent, and the terms under which it was."""
+
+    item: UsageInput
+    terms: Terms
+
+    @property
+    def occurred_at(self) -> datetime:
+        """When it was used: now, if nothing else was sent."""
+        return self.item.occurred_at or self.terms.now
+
+    @property
+    def day(self) -> date:
+        """The billing day it belongs to."""
+        return self.terms.calendar.day_of(self.occurred_at)
