@@ -36,8 +36,8 @@ endif
 docker-test: ## build the image, run it, then all of docker-compose.yml (needs Docker or Podman)
 	@$(PYTHON) -m tests.docker $(ARGS)
 
-bench: ## measure speed and print each figure beside its limit
-	@PYTHON='$(PYTHON)' scripts/set-up test
+bench: ## measure speed and print each figure beside its limit (ARGS='records --full')
+	@PYTHON='$(PYTHON)' scripts/set-up bench
 	@$(BIN)/python -m bench $(ARGS)
 
 postman: ## write docs/billtrack.postman_collection.json anew from the API

@@ -19,8 +19,8 @@ from billtrack.extensions import db
 from billtrack.usage.models import UsageRecord
 
 POSTS = (
-    ("record, 32 connections, many users", 32, None, 2.0),
-    ("record, 32 connections, one user", 32, 1, 2.0),
+    ("record, 32 connections, many users", 32, None, 1.4),
+    ("record, 32 connections, one user", 32, 1, 1.4),
     ("record, 1 connection", 1, None, 1.2),
 )
 GET_GOAL = 1.5
