@@ -8,11 +8,14 @@ billtrack. Results are printed as a table and kept in bench/results as JSON. Cho
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+
+import structlog
 
 from bench import batches, load, outcome, overview, records, statements
 from bench.measure import Result
@@ -36,6 +39,8 @@ FULL = 10_000_000
 def main() -> None:
     """Measure what was asked for; exit with 1 if a goal is missed and --strict was given."""
     asked = _parse()
+    # A line for each request that is made in this process would bury the table.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     run = Run(asked.rounds, asked.seconds, asked.customers, FULL if asked.full else asked.records)
     run.notes += [] if run.peer else ["no peer: BENCH_PEER_URL is not set"]
     wanted = asked.measures or [*MEASURES, REPORTS]

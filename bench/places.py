@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import tempfile
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -13,14 +14,16 @@ from pathlib import Path
 
 from bench.load import Target
 from billtrack.accounts.permissions import Role
+from billtrack.process import tied_command
 from billtrack.provisioning.initialise import initialise
 from billtrack.supervisor import web_command
 from tests.cast import create_user
 from tests.scenarios.accounts import Account, create_account
-from tests.scenarios.harness import Installation, Running, descendants, eventually, free_port
+from tests.scenarios.harness import BILLTRACK, Installation, descendants, eventually, free_port
 from tests.services import GivenPostgresServer, PostgresServer, start_postgres, unique_name
 
 CUSTOMERS = 200
+Server = subprocess.Popen[bytes]
 WEB_WORKERS = os.environ.get("BILLTRACK_WEB_WORKERS", "2")
 
 
@@ -39,11 +42,10 @@ class Place:
         return Target(f"http://127.0.0.1:{self.site.port}", self.customers, self.provider.key)
 
     @contextmanager
-    def serving(self) -> Iterator[Running]:
-        """Run its web server as `billtrack serve` does."""
-        with self.site.start("serve") as web:
-            _wait_for_port(self.site.port, web)
-            yield web
+    def serving(self) -> Iterator[Server]:
+        """Run `billtrack serve`."""
+        with self._serve([*BILLTRACK, "serve"], self.site.port) as server:
+            yield server
 
     @contextmanager
     def empty_route(self) -> Iterator[Target]:
@@ -54,10 +56,23 @@ class Place:
         )
         *command, _target = web_command(settings)
         empty = Path(__file__).with_name("empty.py")
-        with Running([*command, f"{empty}:app"], self.site.environment) as web:
-            beside = Target(f"http://127.0.0.1:{port}", self.customers, records=10_000)
-            _wait_for_port(port, web)
-            yield beside
+        with self._serve([*command, f"{empty}:app"], port):
+            yield Target(f"http://127.0.0.1:{port}", self.customers, records=10_000)
+
+    @contextmanager
+    def _serve(self, command: list[str], port: int) -> Iterator[Server]:
+        # What it prints goes to a file: reading it here would take time from the server.
+        log = self.site.folder / f"server-{port}.log"
+        with log.open("w") as output:
+            server = subprocess.Popen(
+                tied_command(command), stdout=output, stderr=output, env=self.site.environment
+            )
+        try:
+            _wait_for_port(port, log)
+            yield server
+        finally:
+            server.kill()
+            server.wait()
 
 
 @contextmanager
@@ -75,9 +90,9 @@ def open_place(database: str) -> Iterator[Place]:
         yield Place(database, site, provider, customers)
 
 
-def memory(web: Running) -> float:
+def memory(server: Server) -> float:
     """Return what a server and its processes hold of their own and share, in MiB."""
-    pids = [web.pid, *descendants(web.pid)]
+    pids = [server.pid, *descendants(server.pid)]
     lines = [line for pid in pids for line in _rollup(pid) if line.startswith("Pss:")]
     return sum(int(line.split()[1]) for line in lines) / 1024
 
@@ -101,7 +116,7 @@ def _postgres_database() -> Iterator[str]:
         _server[0].drop_database(name)
 
 
-def _wait_for_port(port: int, web: Running) -> None:
+def _wait_for_port(port: int, log: Path) -> None:
     def answers() -> bool:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/health", timeout=5):
@@ -109,4 +124,4 @@ def _wait_for_port(port: int, web: Running) -> None:
         except OSError:
             return False
 
-    eventually(answers, lambda: web.text)
+    eventually(answers, log.read_text)
