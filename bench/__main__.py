@@ -64,7 +64,13 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="make bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("measures", nargs="*", choices=[[], *MEASURES, REPORTS])
+    parser.add_argument(
+        "measures",
+        nargs="*",
+        choices=[[], *MEASURES, REPORTS],
+        metavar="measure",
+        help=f"which of {', '.join([*MEASURES, REPORTS])}; all of them if none is named",
+    )
     parser.add_argument("--database", choices=["sqlite", "postgresql", "both"], default="both")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=3, help="of requests in each round")

@@ -53,7 +53,9 @@ class Outcome:
         RESULTS.mkdir(exist_ok=True)
         path = RESULTS / f"{self.started_at:%Y-%m-%dT%H%M%S}.json"
         path.write_text(json.dumps(self._as_json(), indent=2) + "\n", encoding="utf-8")
-        missed = [f"missed: {miss}" for miss in self.misses] or ["every goal is reached"]
+        missed = [f"missed: {miss}" for miss in self.misses] or [
+            "no goal that was measured is missed"
+        ]
         return "\n".join(["", *self.run.notes, *missed, f"kept in {path}"])
 
     def _as_json(self) -> dict[str, Any]:
