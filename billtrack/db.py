@@ -214,7 +214,6 @@ def insert_ignore(
     return list(db.session.scalars(statement, rows))
 
 
-
 @event.listens_for(Session, "before_flush")
 def _refuse_flush(session: Session, _context: Any, _instances: Any) -> None:
     if WRITES not in session.info:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC
 
 import structlog
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError
 
 from billtrack import audit
 from billtrack.accounts.permissions import Reach
@@ -125,10 +125,11 @@ def _submit_together(submissions: Sequence[Submission]) -> list[Outcome]:
     batch = Batch(submissions)
     try:
         return batch.take_in()
-    except SQLAlchemyError as error:
+    except Exception as error:
         if not batch.is_committing:
             raise
-        # Trying each anew could store a record twice that has no key: the client decides.
+        # Whatever it was: trying each anew could store a record twice that has no key. The
+        # client decides.
         log.warning("commit_uncertain", error=str(error), records=len(submissions))
         return [Outcome(Status.REJECTED, error=CommitUncertain(_ASK_AGAIN)) for _ in submissions]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ from billtrack.accounts.operations import deactivate_user
 from billtrack.accounts.permissions import Breadth, Reach
 from billtrack.db import transaction
 from billtrack.extensions import app_combiner, db
-from billtrack.usage import intake, lookup, store
+from billtrack.usage import batch, intake, lookup, store
 from billtrack.usage.intake import submit_one
 from billtrack.usage.queries import RecordView, records_by_id
 from billtrack.usage.rows import NewRecord
@@ -184,6 +184,22 @@ def test_it_never_stores_twice_when_the_answer_to_a_commit_is_lost(
     assert len(commit) == 2
     assert row_counts()["usage_records"] == 5
     assert keyed().status_code == 200
+    assert_rollups_equal_records()
+
+
+def test_it_never_stores_twice_when_something_fails_after_the_commit(
+    app: APIFlask, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(numbers: Mapping[str, int]) -> None:
+        if numbers["accepted"] > 1:
+            raise OSError("no space left on device")
+
+    monkeypatch.setattr(batch, "count_records", fail)
+    send = posting(cast.provider, cast.customer)
+    answers, groups = ask_together(app, send, [send] * 3)
+    assert groups.sizes == [1, 3]
+    assert [answer.status_code for answer in answers] == [201, 503, 503, 503]
+    assert row_counts()["usage_records"] == 4
     assert_rollups_equal_records()
 
 
