@@ -79,13 +79,14 @@ class Runner:
         if job is None:
             return
         run = Run(job.id, job.attempt, job.payload, job.requested_by_id, job.created_at)
+        kind = job.kind  # the row cannot be asked any more when the database is away
         self._running.add((run.job_id, run.attempt))
         result, started = "interrupted", time.perf_counter()
         try:
-            result = self._run_handler(job.kind, run)
+            result = self._run_handler(kind, run)
         finally:
             self._running.discard((run.job_id, run.attempt))
-            count_job(kind=job.kind, result=result, seconds=time.perf_counter() - started)
+            count_job(kind=kind, result=result, seconds=time.perf_counter() - started)
 
     def _run_handler(self, kind: str, run: Run) -> str:
         """Return how the attempt ended: completed, failed, or superseded by a later one."""
