@@ -67,6 +67,9 @@ def submit_one(item: UsageInput, *, terms: Terms) -> tuple[RecordView, bool]:
     Records that other threads of the process bring at the same moment are stored with it,
     in one transaction; each is answered as if it were alone, and not before the commit.
     """
+    # A snapshot that is held while waiting would keep a connection from whoever stores; and
+    # what is read back below may have been stored by that other thread.
+    end_read()
     outcome = app_combiner(_submit_together, at_most=AT_ONCE).ask(Submission(item, terms))
     if outcome.error is not None:
         raise outcome.error
@@ -75,8 +78,6 @@ def submit_one(item: UsageInput, *, terms: Terms) -> tuple[RecordView, bool]:
     if outcome.stored is not None and outcome.stored.metadata is None:
         return _view(outcome.record_id, outcome.stored, item.event), True
     # Metadata are read back: the database may write a number in another way than the client.
-    # Another thread may have stored the record, after what this one sees was a snapshot of.
-    end_read()
     record = records_by_id([outcome.record_id])[outcome.record_id]
     return record, outcome.status is Status.ACCEPTED
 

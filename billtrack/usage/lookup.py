@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from billtrack.accounts.permissions import Breadth, Reach
 from billtrack.core.errors import NotFoundError
-from billtrack.db import read_now
+from billtrack.db import end_read, read_now
 from billtrack.extensions import app_combiner
 from billtrack.usage.queries import RECORDS_BY_ID, RecordView
 
@@ -27,6 +27,7 @@ def get_record(record_id: int, *, reach: Reach) -> RecordView:
 
     Who sees what is decided for each who asks, never for those that are looked up together.
     """
+    end_read()  # a connection that is held while waiting may be the one that is waited for
     record = app_combiner(_find_together, at_most=AT_ONCE).ask(record_id)
     if record is None or not _covers(reach, record):
         raise RecordNotFound(record_id)
