@@ -18,6 +18,7 @@ from tests.scenarios.harness import (
     descendants,
     eventually,
     renderers,
+    seconds_at_work,
 )
 from tests.scenarios.jobs import (
     assert_files_are_whole,
@@ -57,7 +58,7 @@ def wait_until_running(installation: Installation, worker: Running, count: int) 
 def test_it_finishes_what_runs_when_asked_to_stop(
     embedded: Installation, worker: Running, number: signal.Signals
 ) -> None:
-    request_reports(embedded, THREADS + 1, days=90)
+    request_reports(embedded, THREADS + 1)
     wait_until_running(embedded, worker, THREADS)
     started = descendants(worker.pid)
     assert worker.stop(number) == 0
@@ -75,7 +76,7 @@ def test_it_stops_at_once_when_asked_again_and_the_job_is_done_anew(
     wait_until_running(embedded, worker, 1)
     while worker.process.poll() is None:
         worker.process.send_signal(signal.SIGTERM)
-        time.sleep(0.2)
+        time.sleep(0.1)
     assert statuses(embedded) == ["running"]
     let_leases_run_out(embedded)
     with embedded.start("worker") as next_worker:
@@ -100,10 +101,13 @@ def test_a_job_is_tried_again_when_its_rendering_process_is_killed(
 ) -> None:
     request_reports(embedded, 1, days=5)
     wait_for_all(embedded, worker)
+    processes = renderers(worker.pid)
+    idle = sum(map(seconds_at_work, processes))
     request_reports(embedded, 1)
     eventually(lambda: progress(embedded) == [100, 30], lambda: worker.text)
-    time.sleep(0.3)  # rendering has begun, and takes far longer
-    for process in renderers(worker.pid):
+    # Rendering has begun, and takes far longer.
+    eventually(lambda: sum(map(seconds_at_work, processes)) > idle + 0.1, lambda: worker.text)
+    for process in processes:
         os.kill(process, signal.SIGKILL)
     worker.wait_for("job_interrupted")
     let_leases_run_out(embedded)

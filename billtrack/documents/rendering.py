@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 from xml.etree import ElementTree as ET
 
+from billtrack.documents.styles import share_styles
 from billtrack.documents.tokens import read_tokens, with_values
 from billtrack.process import die_with_parent
 
@@ -50,6 +51,7 @@ def start(folder: str) -> None:
     """
     die_with_parent()
     tempfile.tempdir = folder
+    share_styles()
     render_pdf("<html><head><title>Nothing</title></head><body>0</body></html>", "warm-up")
     # What is loaded now stays: collections need not look through it, and need not come
     # many times within a document.

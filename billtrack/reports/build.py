@@ -28,6 +28,9 @@ from billtrack.reports.queries import filename_of, get_report
 from billtrack.reports.sheets import flat_sheet, workbook_sheets
 from billtrack.statements.as_json import statement_json
 
+SOON_MADE_DAYS = 31
+"""Up to so many days a report is there before anybody could see how far it is."""
+
 
 @dataclass(frozen=True, slots=True)
 class UsageReportBuilder:
@@ -50,7 +53,8 @@ class UsageReportBuilder:
         make = self._maker(view.report.format, report)
         path = f"{run.job_id}/{run.attempt}/{filename_of(view.report)}"
         end_read()
-        run.report_progress(30)
+        if report.shown.days > SOON_MADE_DAYS:
+            run.report_progress(30)
         content = make()
         for earlier in range(1, run.attempt):  # cut short, they may have left a file
             self.storage.remove(f"{run.job_id}/{earlier}")

@@ -22,7 +22,6 @@ from billtrack.statements.queries import (
 )
 from billtrack.usage.meters import list_meters
 from billtrack.usage.models import Meter
-from billtrack.usage.queries import daily_totals
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +87,7 @@ def read_usage_report(report: Report, user: User, settings: Settings) -> UsageRe
         found=given.statement(user.id, terms=terms),
         shown=_days_so_far(days, today),
         meters=list_meters(),
-        quantities=daily_totals([user.id], days)[user.id],
+        quantities=given.daily_quantities(user.id),
         costs=given.daily_costs(user.id),
     )
 

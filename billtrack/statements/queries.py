@@ -90,6 +90,13 @@ class Given:
             ends_at=ends_at,
         )
 
+    def daily_quantities(self, user_id: int) -> dict[str, dict[date, int]]:
+        """Return what was used each day, in base units by meter; days of nothing are left out."""
+        return {
+            meter: {day: used for day, used in by_day.items() if self.days.contains(day)}
+            for meter, by_day in self.usage[user_id].items()
+        }
+
     def daily_costs(self, user_id: int) -> DailyCosts:
         """Return what every day cost, by meter and day: the difference rule of statements."""
         return daily_costs(

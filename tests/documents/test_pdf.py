@@ -19,7 +19,15 @@ from billtrack.documents.pdf import (
     RenderingUnavailable,
     missing_packages,
 )
-from tests.scenarios.harness import Running, assert_all_end, eventually, is_alive, renderers
+from billtrack.documents.rendering import render_pdf
+from tests.scenarios.harness import (
+    Running,
+    assert_all_end,
+    eventually,
+    is_alive,
+    renderers,
+    seconds_at_work,
+)
 
 Processes = Callable[[], list[int]]
 
@@ -61,11 +69,6 @@ def _children() -> list[int]:
 
 def parent(pid: int) -> int:
     return int(stat(pid)[1])
-
-
-def seconds_at_work(pid: int) -> float:
-    user, system = stat(pid)[11:13]
-    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def stat(pid: int) -> list[str]:
@@ -136,3 +139,22 @@ def test_it_names_the_command_that_brings_missing_libraries(
     for act in (renderer.warm_up, lambda: renderer.render(PAGE, identifier="test")):
         with pytest.raises(RenderingUnavailable, match=sentence):
             act()
+
+
+def test_documents_are_the_same_whatever_a_process_rendered_before(renderer: PdfRenderer) -> None:
+    """Processes keep computed styles; here each document finds them as the first one did."""
+    pages = [
+        f"<html lang='{lang}'><title>Page</title><body><table><tr class='line tiered'>"
+        f"<th>{lang}</th><td class='number' dir='{side}'>7</td></tr></table>"
+        f"<{around}><b>x</b> <span class='event event-1'>y</span></{around.split()[0]}></body></html>"
+        for lang, side, around in [
+            ("en", "ltr", "h1"),
+            ("ar", "rtl", "p class='legend'"),
+            ("en", "rtl", "p class='doc-remark'"),
+        ]
+    ]
+    plain = [render_pdf(page, "same") for page in pages]
+    assert len(set(plain)) == len(pages)
+    for order in (pages, pages[::-1], pages):
+        for page in order:
+            assert renderer.render(page, identifier="same") == plain[pages.index(page)]

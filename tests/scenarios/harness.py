@@ -88,6 +88,12 @@ def renderers(worker_pid: int) -> list[int]:
     return [pid for pid in descendants(worker_pid) if "spawn_main" in command_line(pid)]
 
 
+def seconds_at_work(pid: int) -> float:
+    """Return the CPU time of a process."""
+    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
 class Running:
     """A started command with the lines it has printed; ends with the test at the latest."""
 
