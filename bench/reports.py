@@ -44,8 +44,8 @@ from tests.cast import SYSTEM, Member, create_user, terms
 from tests.scenarios.harness import Installation
 
 ROUNDS = 5
-REPORTS = 40
-"""Asked for at once in each round."""
+REPORTS = 120
+"""Asked for at once in each round: enough that waking up, half a second at most, counts for little."""
 
 PATIENCE = 300
 """Seconds to wait for a round."""

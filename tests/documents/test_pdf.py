@@ -146,7 +146,8 @@ def test_documents_are_the_same_whatever_a_process_rendered_before(renderer: Pdf
     pages = [
         f"<html lang='{lang}'><title>Page</title><body><table><tr class='line tiered'>"
         f"<th>{lang}</th><td class='number' dir='{side}'>7</td></tr></table>"
-        f"<{around}><b>x</b> <span class='event event-1'>y</span></{around.split()[0]}></body></html>"
+        f"<{around}><b>x</b> <span class='event event-1'>y</span></{around.split()[0]}>"
+        "</body></html>"
         for lang, side, around in [
             ("en", "ltr", "h1"),
             ("ar", "rtl", "p class='legend'"),
