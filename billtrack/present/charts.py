@@ -23,6 +23,7 @@ GUTTER = 44  # room for the labels of the axis on paper; pages leave it by a mar
 STEPS = 4  # lines to aim at above zero
 LABELS = 7  # days that are named at most
 LABELS_ON_PAPER = 4
+STEPS_ON_PAPER = 2
 HAIRLINE = 100  # between two events, in hundredths
 
 
@@ -101,7 +102,8 @@ class _Plot:
         low = min([0, *(sum(value for value in column if value < 0) for column in columns)])
         high = max([0, *(sum(value for value in column if value > 0) for column in columns)])
         self.paper, self.factor, self.slots = paper, factor, max(len(columns), 1)
-        self.step = _round_step(Fraction(max(high - low, 1), STEPS * factor)) * factor
+        steps = STEPS if paper is None else STEPS_ON_PAPER
+        self.step = _round_step(Fraction(max(high - low, 1), steps * factor)) * factor
         self.bottom = low // self.step * self.step
         self.top = max(-(-high // self.step), 1) * self.step
         # y() in whole numbers: making a fraction takes ten times as long, and a year has thousands.
