@@ -23,7 +23,7 @@ GUTTER = 44  # room for the labels of the axis on paper; pages leave it by a mar
 STEPS = 4  # lines to aim at above zero
 LABELS = 7  # days that are named at most
 LABELS_ON_PAPER = 4
-STEPS_ON_PAPER = 2
+STEPS_ON_PAPER = 3
 HAIRLINE = 100  # between two events, in hundredths
 
 
