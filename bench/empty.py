@@ -5,6 +5,10 @@ from __future__ import annotations
 from flask import Flask, request
 from werkzeug.wrappers import Response
 
+from billtrack.process import die_with_parent
+
+die_with_parent()  # as wsgi.py does: the servers of a bench are killed
+
 app = Flask("empty")
 RECORD = {"id": 1, "user_id": 1, "event": "api_calls", "quantity": 1}
 
