@@ -88,6 +88,17 @@ def renderers(worker_pid: int) -> list[int]:
     return [pid for pid in descendants(worker_pid) if "spawn_main" in command_line(pid)]
 
 
+def warm_renderers(worker_pid: int) -> list[int]:
+    """Return those that have loaded what they render with: Python is past starting them."""
+    return [pid for pid in renderers(worker_pid) if "libpango" in memory_map(pid)]
+
+
+def memory_map(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/maps").read_text()
+    return ""
+
+
 def seconds_at_work(pid: int) -> float:
     """Return the CPU time of a process."""
     user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
