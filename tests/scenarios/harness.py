@@ -271,6 +271,12 @@ class Installation:
         finally:
             connection.close()
 
+    def answers(self) -> bool:
+        """Tell whether the web takes requests, which it says a moment before it does."""
+        with contextlib.suppress(OSError):
+            return self.ask("GET", "/api/v1/health/live").status == 200
+        return False
+
     def close(self) -> None:
         """Let go of the database."""
         if self._app is not None:

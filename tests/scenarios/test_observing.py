@@ -87,6 +87,7 @@ def test_all_processes_of_up_count_together_and_outlive_their_deaths(
     with observed.start("up") as up:
         up.wait_for("Press Ctrl-C")
         web = wait_for_web(up)
+        eventually(observed.answers, lambda: up.text)
         record(30)
         assert {accepted(observed) for _ in range(8)} == {30}
         request_reports(observed, 1, days=5)
@@ -120,6 +121,7 @@ def test_all_processes_of_up_count_together_and_outlive_their_deaths(
 def test_the_web_alone_clears_away_what_its_workers_shared(observed: Installation) -> None:
     with observed.start("serve") as serve:
         wait_for_web(serve)
+        eventually(observed.answers, lambda: serve.text)
         assert observed.ask("GET", "/api/v1/health/live").status == 200
         assert len(folders(observed)) == 1
         assert serve.stop() == 0

@@ -11,7 +11,7 @@ from typing import Any
 from billtrack.accounts.permissions import Role
 from tests.answers import assert_as_documented, documented_path
 from tests.scenarios.accounts import create_account
-from tests.scenarios.harness import Answer, Installation
+from tests.scenarios.harness import Answer, Installation, eventually
 
 FILE = Path(__file__).resolve().parents[2] / "docs" / "billtrack.postman_collection.json"
 CHECK = re.compile(
@@ -66,7 +66,7 @@ def test_every_request_is_answered_as_documented(installation: Installation) -> 
     content = json.loads(FILE.read_text(encoding="utf-8"))
     admin = create_account(installation, Role.ADMIN, "postman@test.example")
     with installation.start("serve") as server:
-        server.wait_for("Started worker-1")
+        eventually(installation.answers, lambda: server.text)
         postman = Postman(content, installation, admin.key)
         spec = installation.ask("GET", "/api/v1/openapi.json", key=admin.key).json
         for folder in content["item"]:

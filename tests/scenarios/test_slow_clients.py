@@ -16,7 +16,7 @@ from billtrack.accounts.permissions import Role
 from billtrack.config import WORKING_THREADS
 from tests.scenarios.accounts import Account, create_account
 from tests.scenarios.books import Usage, assert_books_agree
-from tests.scenarios.harness import Installation
+from tests.scenarios.harness import Installation, eventually
 
 PROCESSES = 2
 SLOW = PROCESSES * WORKING_THREADS + 8
@@ -89,6 +89,7 @@ def test_slow_clients_stop_nobody_and_a_crowd_is_answered(installation: Installa
     with installation.start("serve") as server, ThreadPoolExecutor(CROWD) as pool:
         for number in range(1, PROCESSES + 1):
             server.wait_for(f"Started worker-{number}")
+        eventually(installation.answers, lambda: server.text)
         slow = [SlowSender(installation, provider, f"slow-{n}", usage) for n in range(SLOW)]
         start = threading.Barrier(CROWD)
 
