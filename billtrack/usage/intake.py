@@ -150,6 +150,7 @@ def _view(record_id: int, stored: NewRecord, event: str) -> RecordView:
         reverses_id=None,
         reason=None,
         reversed_by_id=None,
+        origin=stored.origin,
     )
 
 

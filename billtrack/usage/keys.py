@@ -13,8 +13,13 @@ def key_hash(sent: Submission) -> bytes | None:
     """Return the 16 bytes that stand for source and key, or None without a key."""
     if sent.item.idempotency_key is None:
         return None
-    # The source is a number, so the separator cannot stand in it: no two pairs look alike.
-    text = f"{sent.terms.recorded_by_id}:{sent.item.idempotency_key}"
+    # The account is a number, and the length of the origin stands before it: however the
+    # parts are written, no two triples look alike.
+    origin = sent.item.origin
+    source = f"{sent.terms.recorded_by_id}"
+    if origin is not None:
+        source += f"/{len(origin)}/{origin}"
+    text = f"{source}:{sent.item.idempotency_key}"
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 

@@ -36,7 +36,10 @@ class Meter(Base):
 
 
 class UsageRecord(Base):
-    """What was used, once and for ever: rows are added, never changed."""
+    """What was used, once and for ever: rows are added, never changed.
+
+    `origin` is the CloudEvents source, which with the account makes the source of the record.
+    """
 
     __tablename__ = "usage_records"
     __table_args__ = (
@@ -59,6 +62,7 @@ class UsageRecord(Base):
     created_at: Mapped[datetime] = mapped_column(UTCDateTime)
     recorded_by_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
     idempotency_key: Mapped[str | None] = mapped_column(String(255))
+    origin: Mapped[str | None] = mapped_column(String(255))
     details: Mapped[dict[str, Any] | None] = mapped_column("metadata", JsonObject)
     reverses_id: Mapped[int | None] = mapped_column(ForeignKey("usage_records.id"))
     reason: Mapped[str | None] = mapped_column(String(500))

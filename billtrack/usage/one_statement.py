@@ -25,10 +25,11 @@ WITH sent AS MATERIALIZED (
         CAST(:user_ids AS bigint[]), CAST(:meter_ids AS bigint[]), CAST(:quantities AS bigint[]),
         CAST(:occurred AS timestamptz[]), CAST(:days AS date[]), CAST(:created AS timestamptz[]),
         CAST(:recorders AS bigint[]), CAST(:keys AS text[]), CAST(:hashes AS bytea[]),
-        CAST(:fingerprints AS bytea[]), CAST(:metadata AS text[])
+        CAST(:fingerprints AS bytea[]), CAST(:metadata AS text[]),
+        CAST(:origins AS text[])
     ) WITH ORDINALITY AS s (
         user_id, meter_id, quantity, occurred_at, day, created_at,
-        recorded_by_id, idempotency_key, key_hash, fingerprint, metadata, position
+        recorded_by_id, idempotency_key, key_hash, fingerprint, metadata, origin, position
     )
 ), claimed AS (
     INSERT INTO usage_keys (key_hash, record_id, fingerprint)
@@ -38,10 +39,10 @@ WITH sent AS MATERIALIZED (
 ), records AS (
     INSERT INTO usage_records (
         id, user_id, meter_id, quantity, occurred_at, created_at,
-        recorded_by_id, idempotency_key, metadata
+        recorded_by_id, idempotency_key, metadata, origin
     )
     SELECT id, user_id, meter_id, quantity, occurred_at, created_at,
-        recorded_by_id, idempotency_key, CAST(metadata AS jsonb)
+        recorded_by_id, idempotency_key, CAST(metadata AS jsonb), origin
     FROM sent
 ), rollups AS (
     INSERT INTO usage_daily AS daily (user_id, meter_id, day, quantity, count)
@@ -79,5 +80,6 @@ def _columns(records: Sequence[NewRecord]) -> dict[str, list[Any]]:
         "keys": [record.idempotency_key for record in records],
         "hashes": [record.key_hash for record in records],
         "fingerprints": [record.fingerprint for record in records],
+        "origins": [record.origin for record in records],
         "metadata": [json.dumps(m) if (m := record.metadata) else None for record in records],
     }

@@ -40,11 +40,14 @@ class RecordView:
     reverses_id: int | None
     reason: str | None
     reversed_by_id: int | None
+    origin: str | None
 
     @property
     def source(self) -> str:
-        """Within what the idempotency key is unique: the account that recorded it."""
-        return str(self.recorded_by_id)
+        """Within what the key is unique: the recording account, and the origin if it has one."""
+        if self.origin is None:
+            return str(self.recorded_by_id)
+        return f"{self.recorded_by_id}/{self.origin}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +256,7 @@ def _records() -> Select[Any]:
             UsageRecord.reverses_id,
             UsageRecord.reason,
             reversal.id,
+            UsageRecord.origin,
         )
         .join(Meter, Meter.id == UsageRecord.meter_id)
         .outerjoin(reversal, reversal.reverses_id == UsageRecord.id)

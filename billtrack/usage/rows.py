@@ -28,6 +28,7 @@ class NewRecord:
     metadata: dict[str, Any] | None
     reverses_id: int | None = None
     reason: str | None = None
+    origin: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,7 @@ class Rulebook:
             key_hash=key_hash,
             fingerprint=fingerprint,
             metadata=dict(item.metadata) if item.metadata else None,
+            origin=item.origin,
         )
 
 

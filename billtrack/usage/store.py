@@ -203,6 +203,7 @@ def _insert_records(records: Sequence[NewRecord], ids: Sequence[int]) -> None:
             "metadata": record.metadata,
             "reverses_id": record.reverses_id,
             "reason": record.reason,
+            "origin": record.origin,
         }
         for record, record_id in zip(records, ids, strict=True)
     ]

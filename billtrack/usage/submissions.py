@@ -13,7 +13,10 @@ MetadataValue = str | int | float | bool
 
 @dataclass(frozen=True, slots=True)
 class UsageInput:
-    """A record as it was sent: base units, an aware instant or None for now."""
+    """A record as it was sent: base units, an aware instant or None for now.
+
+    `origin` is the CloudEvents source, None for a record that is no event.
+    """
 
     user_id: int
     event: str
@@ -21,6 +24,7 @@ class UsageInput:
     occurred_at: datetime | None = None
     idempotency_key: str | None = None
     metadata: Mapping[str, MetadataValue] | None = None
+    origin: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
