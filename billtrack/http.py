@@ -192,7 +192,7 @@ def _answer_http(error: HTTPException) -> AnyResponse:
         return error.get_response(request.environ)
     response = _answer(status, CODE_OF.get(status, "error"), error.description or error.name)
     for name, value in error.get_headers():
-        if name in {"Allow", "Retry-After"}:
+        if name in {"Allow", "Retry-After", "Accept-Encoding"}:
             response.headers[name] = value
     return response
 

@@ -11,6 +11,7 @@ from flask import Request
 from pydantic import BaseModel, ValidationError
 from werkzeug.exceptions import UnsupportedMediaType
 
+from billtrack.api.v1.bodies import read_body
 from billtrack.core.errors import FieldError, InvalidError, UnparsableError
 
 MAX_ERRORS = 50
@@ -26,7 +27,7 @@ class StrictAdapter(PydanticAdapter):
         """Return the checked input; raises UnparsableError or InvalidError naming each field."""
         if location == "query":
             return self._checked(lambda: self.model_class.model_validate(_query(request)))
-        body = request.get_data(cache=True)
+        body = read_body(request)
         if body and not request.is_json:
             raise UnsupportedMediaType("Send JSON with Content-Type: application/json.")
         return self._checked(lambda: self.model_class.model_validate_json(body or b"{}"))
