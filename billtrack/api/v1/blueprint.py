@@ -30,7 +30,9 @@ class StrictAdapter(PydanticAdapter):
         body = read_body(request)
         if body and not request.is_json:
             raise UnsupportedMediaType("Send JSON with Content-Type: application/json.")
-        return self._checked(lambda: self.model_class.model_validate_json(body or b"{}"))
+        spellings = getattr(self.model_class, "other_spellings", {})
+        model = spellings.get(request.mimetype, self.model_class)
+        return self._checked(lambda: model.model_validate_json(body or b"{}"))
 
     def _checked(self, parse: Any) -> BaseModel:
         try:

@@ -6,11 +6,13 @@ from typing import Any, cast
 
 from apiflask import APIFlask
 from flask import Response, current_app, jsonify
+from pydantic import BaseModel
 
 from billtrack import access
 from billtrack.accounts.permissions import Permission
 from billtrack.api.v1.blueprint import api
 from billtrack.api.v1.idempotency import HEADER, MAX_LENGTH
+from billtrack.api.v1.usage_batches import BatchIn
 
 PROBLEM = {
     "type": "object",
@@ -40,8 +42,8 @@ REFUSALS = {
     404: "There is no such thing, or it is not yours",
     409: "The state or a key stands against it",
     411: "The body has no Content-Length",
-    413: "The body is larger than 16 MiB",
-    415: "The body is not JSON",
+    413: "The body is larger than 16 MiB, counted after unpacking",
+    415: "The body is not JSON, or is packed in another way than gzip",
     422: "Invalid fields, or an unknown reference in the body",
     503: "A part that is needed is away; try again",
 }
@@ -95,6 +97,8 @@ def init_app(app: APIFlask) -> None:
 def _complete(spec: dict[str, Any]) -> dict[str, Any]:
     """Add what holds for every operation: credentials, refusals, ids, idempotency keys."""
     spec.setdefault("components", {}).setdefault("schemas", {})["Problem"] = PROBLEM
+    for media_type, model in BatchIn.other_spellings.items():
+        _add_body(spec, "/api/v1/usage/batch", media_type, model)
     for path, operations in spec["paths"].items():
         for method, operation in operations.items():
             operation["tags"] = [_tag(path)]
@@ -107,6 +111,15 @@ def _complete(spec: dict[str, Any]) -> dict[str, Any]:
             for status in _refusals(method, path, operation):
                 _add_refusal(operation["responses"], str(status), REFUSALS[status])
     return spec
+
+
+def _add_body(spec: dict[str, Any], path: str, media_type: str, model: type[BaseModel]) -> None:
+    """Name another media type that a POST to the path takes."""
+    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    spec["components"]["schemas"] |= schema.pop("$defs", {})
+    spec["components"]["schemas"][model.__name__] = schema
+    reference = {"$ref": f"#/components/schemas/{model.__name__}"}
+    spec["paths"][path]["post"]["requestBody"]["content"][media_type] = {"schema": reference}
 
 
 def _complete_parameters(method: str, path: str, operation: dict[str, Any]) -> None:

@@ -5,32 +5,47 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
-from typing import Annotated, Any
+from math import isfinite
+from typing import Annotated, Any, ClassVar
 from urllib.parse import urlencode
 
 from flask import request
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+)
 
 from billtrack.core.errors import InvalidError
 from billtrack.core.periods import DateRange, Month
 from billtrack.extensions import current_calendar
+from billtrack.usage.rules import MAX_QUANTITY
 
 MAX_ID = 10**18 - 1
 MAX_DAYS = 3660
+MAX_METADATA = 2048
 YEARS = range(2000, 3000)
 
 _INSTANT = re.compile(
-    r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
+    r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
 )
 _DIGITS = re.compile(r"[0-9]+", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 class Body(BaseModel):
-    """A JSON body: nothing is converted, nothing unknown is accepted."""
+    """A JSON body: nothing is converted, nothing unknown is accepted.
+
+    `other_spellings` are what the same may be sent as, by media type.
+    """
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+    other_spellings: ClassVar[Mapping[str, type[BaseModel]]] = {}
 
 
 class Query(BaseModel):
@@ -42,7 +57,7 @@ class Query(BaseModel):
 def _parse_instant(value: Any) -> Any:
     if not isinstance(value, str) or not _INSTANT.fullmatch(value):
         raise ValueError("Write an instant with its zone, such as 2026-10-05T14:30:00Z.")
-    instant = datetime.fromisoformat(value.upper())
+    instant = datetime.fromisoformat(value.upper())  # which leaves out nanoseconds
     if instant.year not in YEARS:
         raise ValueError("Write a year from 2000 to 2999.")
     return instant.astimezone(UTC)
@@ -76,6 +91,23 @@ def require_printable(value: str) -> str:
     return value
 
 
+def _require_plain(value: Any) -> Any:
+    if isinstance(value, str):
+        return require_printable(value)
+    if not isinstance(value, bool | int | float) or (
+        isinstance(value, float) and not isfinite(value)
+    ):
+        raise ValueError("Send a text, a number, true or false.")
+    return value
+
+
+def require_small(value: dict[str, Any]) -> dict[str, Any]:
+    """Return the metadata; raises ValueError when they are more than 2 KiB."""
+    if len(repr(value).encode()) > MAX_METADATA:
+        raise ValueError("Send at most 2 KiB.")
+    return value
+
+
 Instant = Annotated[datetime, BeforeValidator(_parse_instant, json_schema_input_type=str)]
 BillingDate = Annotated[date, BeforeValidator(_parse_date, json_schema_input_type=str)]
 MonthText = Annotated[
@@ -84,6 +116,12 @@ MonthText = Annotated[
 Id = Annotated[int, Field(ge=1, le=MAX_ID)]
 EventCode = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$", examples=["api_calls"])]
 PlainText = Annotated[str, AfterValidator(require_printable)]
+Quantity = Annotated[int, Field(ge=1, le=MAX_QUANTITY, examples=[500000])]
+UsageKey = Annotated[PlainText, Field(min_length=1, max_length=255)]
+MetadataValue = Annotated[
+    Any, AfterValidator(_require_plain), WithJsonSchema({"type": ["string", "number", "boolean"]})
+]
+Metadata = Annotated[dict[PlainText, MetadataValue], AfterValidator(require_small)]
 QueryId = Annotated[Id, BeforeValidator(_parse_digits)]
 Limit = Annotated[int, Field(ge=1, le=200), BeforeValidator(_parse_digits)]
 Cursor = Annotated[str, Field(max_length=64, description="next_cursor of the answer before")]

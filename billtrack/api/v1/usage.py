@@ -3,18 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
-from math import isfinite
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    JsonValue,
-    WithJsonSchema,
-    field_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from billtrack import access
 from billtrack.accounts.permissions import Permission
@@ -28,22 +19,23 @@ from billtrack.api.v1.schemas import (
     Id,
     Instant,
     Limit,
+    Metadata,
     PlainText,
+    Quantity,
     Query,
     QueryId,
+    UsageKey,
     from_cursor,
     page,
     read_period,
-    require_printable,
 )
 from billtrack.core.errors import InvalidError
 from billtrack.extensions import current_calendar, current_settings
 from billtrack.replica.reading import may_be_old
 from billtrack.usage import intake, lookup, queries
 from billtrack.usage.queries import RecordFilter, RecordView
-from billtrack.usage.rules import MAX_QUANTITY, Terms, UsageInput
+from billtrack.usage.rules import Terms, UsageInput
 
-MAX_METADATA = 2048
 SAMPLE_RECORD: dict[str, JsonValue] = {
     "user_id": 1,
     "event": "api_calls",
@@ -52,39 +44,17 @@ SAMPLE_RECORD: dict[str, JsonValue] = {
 }
 
 
-def _require_plain(value: Any) -> Any:
-    if isinstance(value, str):
-        return require_printable(value)
-    if not isinstance(value, bool | int | float) or (
-        isinstance(value, float) and not isfinite(value)
-    ):
-        raise ValueError("Send a text, a number, true or false.")
-    return value
-
-
-MetadataValue = Annotated[
-    Any, AfterValidator(_require_plain), WithJsonSchema({"type": ["string", "number", "boolean"]})
-]
-
-
 class NewUsage(Body):
     """What was used. The quantity is an integer in the base unit of the meter."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [SAMPLE_RECORD]})
 
-    quantity: Annotated[int, Field(ge=1, le=MAX_QUANTITY, examples=[500000])]
+    quantity: Quantity
     event: EventCode
     user_id: Id
-    idempotency_key: Annotated[PlainText, Field(min_length=1, max_length=255)] | None = None
+    idempotency_key: UsageKey | None = None
     occurred_at: Instant | None = None
-    metadata: dict[PlainText, MetadataValue] | None = None
-
-    @field_validator("metadata")
-    @classmethod
-    def _small(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
-        if value is not None and len(repr(value).encode()) > MAX_METADATA:
-            raise ValueError("Send at most 2 KiB.")
-        return value
+    metadata: Metadata | None = None
 
 
 class UsageRecordOut(BaseModel):

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from flask import request
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, WrapValidator
+from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError, WrapValidator
 
 from billtrack import access
 from billtrack.accounts.permissions import Permission
 from billtrack.api.v1.blueprint import api, field_errors
+from billtrack.api.v1.cloud_events import FIELDS, MEDIA_TYPE, SAMPLE_EVENT, CloudEvent
 from billtrack.api.v1.idempotency import HEADER
 from billtrack.api.v1.schemas import Body, Query
 from billtrack.api.v1.usage import NewUsage, terms, to_input
-from billtrack.core.errors import BilltrackError, FieldError, InvalidError
+from billtrack.core.errors import FieldError, InvalidError
 from billtrack.usage.intake import Outcome, Status, submit
+from billtrack.usage.rules import UsageInput
 
 MAX_RECORDS = 10_000
 MAX_ERRORS = 50
@@ -44,15 +46,50 @@ def _read_one(value: Any, read: Any) -> Any:
         return Misshapen(InvalidError(f"{errors[0].field}: {errors[0].detail}", errors=errors))
 
 
+Sent = UsageInput | Misshapen
+
+
+class CloudEvents(RootModel[list[Annotated[CloudEvent, WrapValidator(_read_one)]]]):
+    """Up to 10,000 usage records as CloudEvents 1.0."""
+
+    model_config = ConfigDict(
+        arbitrary_types_allowed=True, json_schema_extra={"examples": [[SAMPLE_EVENT]]}
+    )
+
+    root: Annotated[
+        list[Annotated[CloudEvent, WrapValidator(_read_one)]],
+        Field(min_length=1, max_length=MAX_RECORDS),
+    ]
+
+    def sent(self) -> list[Sent]:
+        """Return each as intake takes it, or what is wrong with it."""
+        return [e if isinstance(e, Misshapen) else e.to_input() for e in self.root]
+
+    def place_of(self, index: int, field: str) -> str:
+        """Name the place in the body that says this of a record."""
+        return f"{index}.{FIELDS.get(field, field)}".rstrip(".")
+
+
 class BatchIn(Body):
     """Up to 10,000 records, each as for a single one."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
+    other_spellings = {MEDIA_TYPE: CloudEvents}  # noqa: RUF012  (a ClassVar, as in Body)
 
     records: Annotated[
         list[Annotated[NewUsage, WrapValidator(_read_one)]],
         Field(min_length=1, max_length=MAX_RECORDS),
     ]
+
+    def sent(self) -> list[Sent]:
+        """Return each as intake takes it, or what is wrong with it."""
+        return [
+            r if isinstance(r, Misshapen) else to_input(r, r.idempotency_key) for r in self.records
+        ]
+
+    def place_of(self, index: int, field: str) -> str:
+        """Name the place in the body that says this of a record."""
+        return f"records.{index}.{field}".rstrip(".")
 
 
 class BatchQuery(Query):
@@ -88,19 +125,24 @@ class BatchOut(BaseModel):
 @api.input(BatchIn)
 @api.output(BatchOut)
 @api.doc(responses={422: "The request is no batch, or with on_error=reject a record is refused"})
-def record_batch(query_data: BatchQuery, json_data: BatchIn) -> dict[str, Any]:
+def record_batch(query_data: BatchQuery, json_data: BatchIn | CloudEvents) -> dict[str, Any]:
     """Record usage, many records at once.
 
     Each record is answered for by itself, and one that is refused does not stop the others;
     with `on_error=reject` all of them are stored, or none. Repeating a batch is safe where
     its records have idempotency keys.
+
+    `application/cloudevents-batch+json` is another spelling: a list of CloudEvents 1.0, where
+    `id` is the idempotency key, unique within account and `source`; `subject` is the id of the
+    user; the event is what stands after the last dot of `type`; `time` is `occurred_at`; of
+    `data`, `quantity` is the quantity and all else metadata.
     """
     if HEADER in request.headers:
         raise InvalidError.at(HEADER, "Give each record of a batch an idempotency_key of its own.")
     is_whole = query_data.on_error == "reject"
-    answers = list(_answers(json_data.records, is_whole=is_whole))
+    answers = list(_answers(json_data.sent(), is_whole=is_whole))
     if is_whole:
-        _require_all(answers)
+        _require_all(answers, place_of=json_data.place_of)
     counts = Counter(answer.status for answer in answers)
     shown = [
         _item_json(index, answer)
@@ -110,11 +152,11 @@ def record_batch(query_data: BatchQuery, json_data: BatchIn) -> dict[str, Any]:
     return {**{status.value: counts[status] for status in Status}, "results": shown}
 
 
-def _answers(records: Sequence[NewUsage | Misshapen], *, is_whole: bool) -> Iterator[Outcome]:
+def _answers(records: Sequence[Sent], *, is_whole: bool) -> Iterator[Outcome]:
     """Yield an outcome for each record, in order; stores nothing if that would not be all."""
     shaped = [record for record in records if not isinstance(record, Misshapen)]
     is_refused = is_whole and len(shaped) < len(records)
-    inputs = [] if is_refused else [to_input(record, record.idempotency_key) for record in shaped]
+    inputs = [] if is_refused else shaped
     outcomes = iter(submit(inputs, terms=terms(), is_whole=is_whole))
     for record in records:
         if isinstance(record, Misshapen):
@@ -125,20 +167,18 @@ def _answers(records: Sequence[NewUsage | Misshapen], *, is_whole: bool) -> Iter
             yield Outcome(Status.ACCEPTED)
 
 
-def _require_all(answers: Sequence[Outcome]) -> None:
+def _require_all(answers: Sequence[Outcome], *, place_of: Callable[[int, str], str]) -> None:
     refused = [(n, answer.error) for n, answer in enumerate(answers) if answer.error is not None]
     if refused:
-        errors = [one for index, error in refused for one in _located(index, error)]
+        errors = [
+            FieldError(place_of(index, one.field), one.detail)
+            for index, error in refused
+            for one in error.errors or [FieldError("", error.detail)]
+        ]
         raise BatchRefused(
             f"{len(refused)} of {len(answers)} records are refused, so none is stored.",
             errors=errors[:MAX_ERRORS],
         )
-
-
-def _located(index: int, error: BilltrackError) -> list[FieldError]:
-    if not error.errors:
-        return [FieldError(f"records.{index}", error.detail)]
-    return [FieldError(f"records.{index}.{one.field}", one.detail) for one in error.errors]
 
 
 def _item_json(index: int, answer: Outcome) -> Mapping[str, Any]:
