@@ -22,6 +22,7 @@ from billtrack.engines import Use, engine_options, prepare_engine
 from billtrack.extensions import REPLICA, csrf, db, make_huey, migrate
 from billtrack.health import health
 from billtrack.jobs import bell
+from billtrack.mail.transport import open_transport
 from billtrack.metrics import counting
 from billtrack.present.filters import register_filters
 from billtrack.replica import reading
@@ -68,6 +69,7 @@ def create_app(
     app.extensions["billtrack.storage"] = open_storage(
         settings.storage_url, folder=settings.data_dir / "reports"
     )
+    app.extensions["billtrack.mail"] = open_transport(settings)
     db.init_app(app)
     app.teardown_appcontext(release_session)  # before the extension's own, which lets errors out
     with app.app_context():

@@ -10,6 +10,8 @@ import contextlib
 import os
 import re
 import secrets
+from collections.abc import Callable
+from email.headerregistry import Address
 from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
@@ -25,7 +27,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from billtrack.core.errors import BilltrackError
+from billtrack.core.errors import BilltrackError, InvalidError
+from billtrack.core.mail_servers import MailServer, parse_sender
 from billtrack.core.money import minor_unit_places
 
 PLACEHOLDERS = frozenset({"change-me", "changeme", "secret", "dev", "password", "test", "todo"})
@@ -88,6 +91,8 @@ class Settings(BaseSettings):
         None, ge=1, le=65535, validation_alias=_env("BILLTRACK_WORKER_PORT")
     )
     proxy_hops: int = Field(0, ge=0, le=9, validation_alias=_env("BILLTRACK_PROXY_HOPS"))
+    smtp_url: SecretStr | None = Field(None, validation_alias=_env("BILLTRACK_SMTP_URL"))
+    mail_from: str | None = Field(None, validation_alias=_env("BILLTRACK_MAIL_FROM"))
 
     @field_validator("timezone")
     @classmethod
@@ -119,6 +124,20 @@ class Settings(BaseSettings):
             raise ValueError("write an absolute URL such as https://billing.example.com")
         return value.rstrip("/")
 
+    @field_validator("smtp_url")
+    @classmethod
+    def _mail_server(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            _as_value_error(MailServer.parse, value.get_secret_value())
+        return value
+
+    @field_validator("mail_from")
+    @classmethod
+    def _mail_sender(cls, value: str | None) -> str | None:
+        if value is not None:
+            _as_value_error(parse_sender, value)
+        return value
+
     @field_validator("secret_key")
     @classmethod
     def _real_secret(cls, value: SecretStr | None) -> SecretStr | None:
@@ -136,6 +155,15 @@ class Settings(BaseSettings):
             raise ValueError(
                 "DATABASE_REPLICA_URL: a replica is a PostgreSQL that follows the PostgreSQL "
                 "of DATABASE_URL; write postgresql:// in both"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _named_sender(self) -> Self:
+        if self.smtp_url is not None and self.mail_from is None:
+            raise ValueError(
+                "BILLTRACK_MAIL_FROM: say who sends the letters, such as "
+                "Billing <billing@example.com>"
             )
         return self
 
@@ -162,9 +190,31 @@ class Settings(BaseSettings):
         return self.data_dir.resolve() / "queue.db"
 
     @property
+    def smtp_server(self) -> MailServer | None:
+        """The mail server that takes letters, if there is one."""
+        return MailServer.parse(self.smtp_url.get_secret_value()) if self.smtp_url else None
+
+    @property
+    def sender(self) -> Address:
+        """Who letters are from."""
+        return parse_sender(self.mail_from or "billtrack <billtrack@localhost>")
+
+    @property
+    def public_host(self) -> str:
+        """The name by which people reach billtrack."""
+        return urlsplit(self.public_url).hostname or "localhost"
+
+    @property
     def is_secure(self) -> bool:
         """Whether people reach billtrack by https, so that cookies must be secure."""
         return self.public_url.startswith("https://")
+
+
+def _as_value_error(check: Callable[[str], object], value: str) -> None:
+    try:
+        check(value)
+    except InvalidError as error:
+        raise ValueError(error.detail) from error
 
 
 def _require_random(value: SecretStr | None, length: int) -> SecretStr | None:

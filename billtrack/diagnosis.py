@@ -24,6 +24,8 @@ from billtrack.documents.pdf import missing_font_packages, require_libraries
 from billtrack.extensions import db
 from billtrack.installation.queries import require_timezone, worker_is_alive
 from billtrack.jobs.bell import queue_is_reachable
+from billtrack.mail.queries import read_outbox
+from billtrack.mail.transport import Folder, Transport
 from billtrack.present.sizes import file_size
 from billtrack.replica.lag import MAX_LAG
 from billtrack.replica.reading import find_replica_state
@@ -64,6 +66,7 @@ def diagnose(app: Flask, settings: Settings) -> list[Finding]:
             ("administrator", _check_administrator),
             ("queue", _check_queue),
             ("worker", _check_worker),
+            ("mail", lambda: _check_mail(app)),
             ("PDF libraries", _check_libraries),
             ("PDF fonts", _check_fonts),
             ("backups", _check_backups),
@@ -167,6 +170,18 @@ def _check_worker() -> str:
     if not worker_is_alive(now=database_now()):
         raise BilltrackError("none seen within 45 seconds: run billtrack up or billtrack worker")
     return "alive"
+
+
+def _check_mail(app: Flask) -> str:
+    transport: Transport = app.extensions["billtrack.mail"]
+    transport.check()
+    if isinstance(transport, Folder):
+        raise Advice(
+            f"letters are laid into {transport.place}: set BILLTRACK_SMTP_URL to send them"
+        )
+    state = read_outbox(now=database_now())
+    waiting = f", {state.waiting} letters wait" if state.waiting else ""
+    return f"{transport.place} takes letters{waiting}"
 
 
 def _check_libraries() -> str:

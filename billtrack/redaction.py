@@ -11,7 +11,15 @@ SECRET_FIELDS = frozenset(
     {
         *("authorization", "proxy_authorization", "cookie", "set_cookie", "sid", "session"),
         *("password", "passwd", "pwd", "password_again", "current_password", "new_password"),
-        *("secret", "secret_key", "client_secret", "api_key", "database_url", "redis_url"),
+        *(
+            "secret",
+            "secret_key",
+            "client_secret",
+            "api_key",
+            "database_url",
+            "redis_url",
+            "smtp_url",
+        ),
         *("token", "access_token", "refresh_token", "csrf_token", "setup_token", "metrics_token"),
     }
 )

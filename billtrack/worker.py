@@ -26,6 +26,8 @@ from billtrack.installation.queries import machine_name
 from billtrack.jobs.bell import RUNNER, hush, mend_queue, queue_is_reachable
 from billtrack.jobs.operations import renew_leases, sweep
 from billtrack.jobs.runner import Runner
+from billtrack.mail.operations import LETTER
+from billtrack.mail.sending import LetterSender
 from billtrack.reports.build import UsageReportBuilder
 from billtrack.reports.operations import USAGE_REPORT
 from billtrack.reports.retention import keep_removing_old_files
@@ -72,7 +74,9 @@ def run_worker(settings: Settings) -> None:
     renderer = PdfRenderer(processes=settings.workers)
     storage = app.extensions["billtrack.storage"]
     builder = UsageReportBuilder(renderer=renderer, storage=storage, settings=settings)
-    runner = Runner({USAGE_REPORT: builder.build}, worker_id=worker_id)
+    letters = LetterSender(app.extensions["billtrack.mail"])
+    handlers = {USAGE_REPORT: builder.build, LETTER: letters.send}
+    runner = Runner(handlers, worker_id=worker_id)
     app.extensions[RUNNER] = runner
     _warm_up(renderer)
     stopping = threading.Event()

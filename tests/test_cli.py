@@ -259,7 +259,9 @@ def test_doctor_advises_without_calling_it_a_failure(
     advised = [finding.text for finding in findings if finding.level == "warn"]
     assert all(finding.is_fine for finding in findings), findings
     assert re.match(r"disk: only [\d,.]+.[kMG]B free in the data folder: make room", advised[0])
-    rest = advised[1:]
+    assert advised[1].startswith("mail: letters are laid into ")
+    assert "set BILLTRACK_SMTP_URL" in advised[1]
+    rest = advised[2:]
     assert len(rest) == bool(fc_list) + (settings.database_url is not None)
     if settings.database_url is not None:
         assert "pg_dump is not installed: apt-get install postgresql-client-" in rest.pop()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from flask import current_app
 from flask.typing import ResponseReturnValue
 
 from billtrack import __version__, access
@@ -20,6 +21,8 @@ from billtrack.db import database_now
 from billtrack.extensions import current_settings
 from billtrack.installation.parts import get_database_state, list_workers
 from billtrack.jobs.bell import queue_is_reachable
+from billtrack.mail.queries import read_outbox
+from billtrack.mail.transport import Folder, Transport
 from billtrack.present.sizes import file_size
 
 
@@ -38,6 +41,7 @@ def system_health() -> ResponseReturnValue:
         workers=workers,
         working=any(worker.is_alive for worker in workers),
         storage=_storage(installed),
+        mail=_mail(),
         version=__version__,
         installed=_facts(installed),
         now=now,
@@ -56,6 +60,16 @@ def _storage(installed: Settings) -> dict[str, Any]:
         return {"place": place, "free": None, "is_writable": True}
     folder = installed.data_dir.resolve()
     return {"place": str(folder), "free": _free(folder), "is_writable": os.access(folder, os.W_OK)}
+
+
+def _mail() -> dict[str, Any]:
+    """Return where letters go and whether they get there."""
+    transport: Transport = current_app.extensions["billtrack.mail"]
+    return {
+        "place": transport.place,
+        "is_folder": isinstance(transport, Folder),
+        "outbox": read_outbox(now=datetime.now(UTC)),
+    }
 
 
 def _free(folder: Path) -> str | None:

@@ -19,7 +19,8 @@ class Job(Base):
 
     A running job belongs to the worker that holds its lease; when the lease runs out,
     the sweep queues it again. `attempt` counts claims and guards every later write;
-    `first_attempt` is its value when somebody last asked for the job.
+    `first_attempt` is its value when somebody last asked for the job. A queued job with
+    `due_at` is not taken before that instant.
     """
 
     __tablename__ = "jobs"
@@ -43,6 +44,7 @@ class Job(Base):
     worker_id: Mapped[str | None] = mapped_column(String(80))
     lease_expires_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
     error: Mapped[str | None] = mapped_column(Text)
+    due_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
     created_at: Mapped[datetime] = mapped_column(UTCDateTime)
     rung_at: Mapped[datetime] = mapped_column(UTCDateTime)
     started_at: Mapped[datetime | None] = mapped_column(UTCDateTime)

@@ -22,6 +22,9 @@ from billtrack.jobs.models import OPEN_STATES, Job
 LEASE = timedelta(seconds=30)
 RING_AGAIN_AFTER = timedelta(seconds=60)
 MAX_ATTEMPTS = 5
+LONGEST_WAIT = timedelta(days=1)
+"""How far ahead a job may be postponed."""
+
 SWEEP_LIMIT = 500
 
 GROUP = "group"
@@ -70,13 +73,14 @@ def claim(job_id: int, *, worker_id: str, now: datetime) -> Job | None:
     """Take a queued job under a lease; None when somebody else has it or it has ended."""
     claimed = db.session.execute(
         update(Job)
-        .where(Job.id == job_id, Job.status == "queued", Job.kind != GROUP)
+        .where(Job.id == job_id, Job.status == "queued", Job.kind != GROUP, _is_due(now))
         .values(
             status="running",
             attempt=Job.attempt + 1,
             worker_id=worker_id,
             lease_expires_at=now + LEASE,
             started_at=now,
+            due_at=None,
             progress=0,
             error=None,
         )
@@ -120,6 +124,28 @@ def requeue(job_id: int, attempt: int, *, now: datetime) -> None:
         after_commit(partial(ring, job_id))
 
 
+def postpone(job_id: int, attempt: int, *, reason: str, due_at: datetime, now: datetime) -> bool:
+    """Give the job back, to be taken again at `due_at`; tell whether this attempt still held it.
+
+    `reason` is for people who look meanwhile. At most LONGEST_WAIT ahead. How often is up to
+    the job: what is postponed did not kill its worker.
+    """
+    given_back = db.session.execute(
+        update(Job)
+        .where(_held(job_id, attempt))
+        .values(
+            status="queued",
+            rung_at=now,
+            due_at=due_at,
+            error=reason,
+            progress=0,
+            first_attempt=Job.attempt,
+            **_RELEASED,
+        )
+    )
+    return row_count(given_back) > 0
+
+
 def retry(job: Job, *, actor: audit.Actor, now: datetime) -> None:
     """Queue a failed job once more. Raises JobNotFailed."""
     queued = db.session.execute(
@@ -154,8 +180,11 @@ def sweep(*, now: datetime) -> None:
         else:
             mark_failed(job.id, job.attempt, now=now, error=_GAVE_UP)
     is_long_ago = or_(Job.rung_at < now - RING_AGAIN_AFTER, Job.rung_at > now + RING_AGAIN_AFTER)
-    for job in _lock(and_(Job.status == "queued", Job.kind != GROUP, is_long_ago)):
-        job.rung_at = now
+    is_late = or_(
+        and_(Job.due_at.is_(None), is_long_ago), and_(Job.due_at.is_not(None), _is_due(now))
+    )
+    for job in _lock(and_(Job.status == "queued", Job.kind != GROUP, is_late)):
+        job.rung_at, job.due_at = now, None
         after_commit(partial(ring, job.id))
 
 
@@ -166,6 +195,11 @@ _GAVE_UP = f"The worker stopped {MAX_ATTEMPTS} times while it was at this. Retry
 def _lock(condition: ColumnElement[bool]) -> Sequence[Job]:
     query = select(Job).where(condition).order_by(Job.id).limit(SWEEP_LIMIT)
     return db.session.scalars(query.with_for_update(skip_locked=True)).all()
+
+
+def _is_due(now: datetime) -> ColumnElement[bool]:
+    is_near = Job.due_at <= now + LONGEST_WAIT  # else it was said by a clock that was wrong
+    return or_(Job.due_at.is_(None), Job.due_at <= now, ~is_near)
 
 
 def _held(job_id: int, attempt: int) -> ColumnElement[bool]:

@@ -14,6 +14,8 @@ from billtrack.extensions import db
 from billtrack.jobs.models import STATES, Job
 from billtrack.jobs.operations import GROUP
 
+_waits_since = func.coalesce(Job.due_at, Job.started_at, Job.created_at)
+
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
@@ -60,10 +62,11 @@ def list_children(parent_id: int) -> Sequence[Job]:
 def read_queue(*, now: datetime) -> QueueState:
     """Return the state of the queue; parents are no part of it, for nobody runs them.
 
-    A job waits since it was made, or since its last attempt began.
+    A job waits since it was made or its last attempt began, one that was postponed since it
+    is due.
     """
     # Else a job that is tried again today would seem to wait since its first day.
-    since = func.min(func.coalesce(Job.started_at, Job.created_at), type_=UTCDateTime())
+    since = func.min(_waits_since, type_=UTCDateTime())
     query = select(Job.status, func.count(), since).where(Job.kind != GROUP).group_by(Job.status)
     rows = {status: (number, oldest) for status, number, oldest in db.session.execute(query)}
     _, oldest = rows.get("queued", (0, None))

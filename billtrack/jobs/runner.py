@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
@@ -21,6 +21,16 @@ log = structlog.get_logger(__name__)
 
 AWAY = (OperationalError, PoolTimeout, UnavailableError)
 """The database, or another part that a job needs, is away or busy."""
+
+
+class TryLater(BilltrackError):
+    """A job cannot be done for now, for this reason; it is to be taken again after a while."""
+
+    code = "try_later"
+
+    def __init__(self, detail: str, *, after: timedelta) -> None:
+        super().__init__(detail)
+        self.after = after
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +99,7 @@ class Runner:
             count_job(kind=kind, result=result, seconds=time.perf_counter() - started)
 
     def _run_handler(self, kind: str, run: Run) -> str:
-        """Return how the attempt ended: completed, failed, or superseded by a later one."""
+        """Return how it ended: completed, failed, postponed, or superseded by a later attempt."""
         try:
             store = self._handlers[kind](run)
             with transaction():
@@ -99,11 +109,21 @@ class Runner:
             return "completed"
         except AWAY:
             raise
+        except TryLater as error:
+            return self._postpone(run, error)
         except BilltrackError as error:
             return self._fail(run, error.detail)
         except Exception:
             log.exception("job_crashed")
             return self._fail(run, "Something unexpected happened; the log of the worker has it.")
+
+    def _postpone(self, run: Run, error: TryLater) -> str:
+        with transaction():
+            now = database_now()
+            is_held = operations.postpone(
+                run.job_id, run.attempt, reason=error.detail, due_at=now + error.after, now=now
+            )
+        return "postponed" if is_held else "superseded"
 
     def _fail(self, run: Run, reason: str) -> str:
         with transaction():

@@ -22,6 +22,7 @@ from billtrack.documents.storage import Storage
 from billtrack.extensions import db
 from billtrack.installation.queries import find_installation
 from billtrack.jobs.models import Job
+from billtrack.mail.models import Letter
 from billtrack.plans.models import Subscription
 from billtrack.provisioning.demo import demo_emails
 from billtrack.reports.models import Report
@@ -113,6 +114,7 @@ def _delete_all(job_ids: Sequence[int]) -> None:
         delete(UsageDaily).where(UsageDaily.user_id.in_(_users())),
         delete(MonthSummary),  # counted over all customers, and counted again
         delete(Report).where(Report.job_id.in_(job_ids)),
+        delete(Letter).where(Letter.job_id.in_(job_ids)),
         delete(Job).where(Job.id.in_(job_ids)),
         delete(Subscription).where(Subscription.user_id.in_(_users())),
         delete(UserSession).where(UserSession.user_id.in_(_users())),
@@ -128,7 +130,9 @@ def _users() -> Select[int]:
 
 def _jobs() -> Select[int]:
     about = select(Report.job_id).where(Report.user_id.in_(_users()))
-    return select(Job.id).where(or_(Job.requested_by_id.in_(_users()), Job.id.in_(about)))
+    to_them = select(Letter.job_id).where(Letter.user_id.in_(_users()))
+    is_theirs = or_(Job.requested_by_id.in_(_users()), Job.id.in_(about), Job.id.in_(to_them))
+    return select(Job.id).where(is_theirs)
 
 
 def _is_by_demo() -> ColumnElement[bool]:

@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 from apiflask import APIFlask
 
+from billtrack import mail
 from billtrack.accounts.models import User, UserSession
 from billtrack.accounts.permissions import Role
 from billtrack.audit.models import AuditEntry, AuditPersonalValue
 from billtrack.db import transaction
 from billtrack.extensions import db
 from billtrack.installation.operations import beat
-from tests.cast import PASSWORD, Cast, Member, create_user
+from billtrack.mail.operations import Recipient, mark_failed, note_attempt
+from tests.cast import PASSWORD, SYSTEM, Cast, Member, create_user
 from tests.dashboard.page import Page, Visitor, create_session, text_of
 
 ROLES = ("admin", "manager", "provider", "customer")
@@ -311,3 +313,29 @@ def test_it_shows_no_secret_of_the_installation(app: APIFlask, cast: Cast) -> No
     page = Visitor(app, cast.admin).open("/settings/health")
     assert app.config["SECRET_KEY"] not in page.source
     assert "postgresql+psycopg" not in page.source
+
+
+def test_it_says_where_letters_go_and_that_some_wait(app: APIFlask, cast: Cast) -> None:
+    visitor = Visitor(app, cast.admin)
+    assert mail_part(visitor).startswith("Mail ")
+    assert "/mail · set BILLTRACK_SMTP_URL to send letters in files" in mail_part(visitor)
+    now = datetime.now(UTC)
+    to = Recipient(cast.customer.id, "customer@test.example", "Customer")
+    with transaction():
+        letter = mail.queue("password_reset", actor=SYSTEM, now=now, to=to, context={})
+        note_attempt(letter.id, error="The disk is full.")
+    assert "1 waiting" in mail_part(visitor)
+    assert "in trouble Letters wait" in mail_part(visitor)
+    assert "The disk is full." in mail_part(visitor)
+    with transaction():
+        mark_failed(letter.id, error="The disk is full.", now=now)
+    assert "1 given up this week" in mail_part(visitor)
+    assert "in trouble" not in mail_part(visitor)
+
+
+def mail_part(visitor: Visitor) -> str:
+    page = visitor.open("/settings/health")
+    (found,) = (
+        t for row in page.card("Parts").iter("li") if (t := text_of(row)).startswith("Mail")
+    )
+    return found

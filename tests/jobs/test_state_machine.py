@@ -16,9 +16,9 @@ from billtrack.db import transaction
 from billtrack.extensions import db
 from billtrack.jobs import operations
 from billtrack.jobs.models import Job
-from billtrack.jobs.operations import GROUP, LEASE, MAX_ATTEMPTS, JobNotFailed
+from billtrack.jobs.operations import GROUP, LEASE, LONGEST_WAIT, MAX_ATTEMPTS, JobNotFailed
 from billtrack.jobs.queries import get_job
-from billtrack.jobs.runner import Run, Runner
+from billtrack.jobs.runner import Run, Runner, TryLater
 from tests.cast import SYSTEM, Cast
 from tests.usage.racing import in_threads, overlapping
 
@@ -99,6 +99,52 @@ def test_it_is_taken_up_again_when_its_lease_runs_out(job: Job, rung: list[int])
     assert write(operations.mark_failed, job, 1, error="late", now=LATER) is False
     assert state(job) == ("running", 2, 0, None)
     assert write(operations.mark_completed, job, 2, now=LATER) is True
+
+
+def test_a_postponed_job_is_taken_when_it_is_due(job: Job, rung: list[int]) -> None:
+    due = START + timedelta(hours=4)
+    claim(job)
+    assert postpone(job, 1, due)
+    assert state(job) == ("queued", 1, 0, "busy")
+    for early in (START, due - timedelta(seconds=1)):
+        sweep(early)
+        assert claim_at(job, early) is None
+    assert rung == [job.id]
+    sweep(due)
+    assert rung == [job.id] * 2
+    assert claim_at(job, due) == 2
+    assert not postpone(job, 1, due)  # a worker that wakes late postpones nothing
+    assert state(job) == ("running", 2, 0, None)
+
+
+def test_postponing_counts_as_no_death_of_a_worker(job: Job) -> None:
+    at = START
+    for attempt in range(1, MAX_ATTEMPTS + 2):
+        assert claim_at(job, at) == attempt
+        at += timedelta(minutes=1)
+        assert postpone(job, attempt, at)
+    assert claim_at(job, at) == MAX_ATTEMPTS + 2
+    sweep(at + LEASE + timedelta(seconds=1))
+    assert state(job) == ("queued", MAX_ATTEMPTS + 2, 0, None)
+
+
+def test_a_job_that_a_wrong_clock_postponed_is_not_kept_waiting(job: Job, rung: list[int]) -> None:
+    claim(job)
+    assert postpone(job, 1, START + LONGEST_WAIT + timedelta(days=1000))
+    sweep(START)
+    assert rung == [job.id] * 2
+    assert claim_at(job, START) == 2
+
+
+def test_a_handler_may_ask_for_another_time(app: APIFlask, job: Job) -> None:
+    def busy(run: Run) -> Callable[[], None]:
+        raise TryLater("The other side is busy.", after=timedelta(minutes=5))
+
+    Runner({"test": busy}, worker_id="w").run(job.id)
+    assert state(job) == ("queued", 1, 0, "The other side is busy.")
+    due_at = get_job(job.id, requested_by=None).due_at
+    assert due_at is not None
+    assert timedelta(minutes=4) < due_at - datetime.now(UTC) <= timedelta(minutes=5)
 
 
 def test_it_keeps_a_job_whose_lease_is_renewed(job: Job) -> None:
@@ -355,3 +401,14 @@ def test_it_is_rung_again_when_its_clock_was_ahead(app: APIFlask, rung: list[int
     assert rung == [job.id] * 2
     sweep(START + timedelta(seconds=60))
     assert rung == [job.id] * 2
+
+
+def claim_at(job: Job, now: datetime) -> int | None:
+    with transaction():
+        claimed = operations.claim(job.id, worker_id="w", now=now)
+    return claimed.attempt if claimed else None
+
+
+def postpone(job: Job, attempt: int, due_at: datetime) -> bool:
+    with transaction():
+        return operations.postpone(job.id, attempt, reason="busy", due_at=due_at, now=START)

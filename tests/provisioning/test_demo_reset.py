@@ -10,7 +10,7 @@ import pytest
 from apiflask import APIFlask
 from sqlalchemy import func, select
 
-from billtrack import audit
+from billtrack import audit, mail
 from billtrack.accounts.api_keys import create_api_key
 from billtrack.accounts.models import User
 from billtrack.accounts.operations import deactivate_user, update_user
@@ -26,6 +26,7 @@ from billtrack.documents.storage import DocumentGone, Storage
 from billtrack.extensions import current_calendar, db, metadata
 from billtrack.installation.queries import find_installation
 from billtrack.jobs.operations import claim, mark_completed
+from billtrack.mail.operations import Recipient
 from billtrack.plans.operations import create_plan
 from billtrack.provisioning.demo import demo_accounts, load_demo
 from billtrack.provisioning.demo_reset import DemoInUse, remove_demo
@@ -83,6 +84,11 @@ def ask_report(by: User, about: User, now: datetime) -> Report:
         return request_report(about, Month.of(current_calendar().today(now)).dates, **asked)
 
 
+def write_to(user: User, now: datetime) -> None:
+    to = Recipient(user.id, user.email, user.name)
+    mail.queue("password_reset", actor=audit.Actor(), now=now, to=to, context={})
+
+
 def finish(report: Report, files: Storage, now: datetime) -> str:
     stored = files.put(f"{report.job_id}/1/x.csv", b"figures")
     with transaction():
@@ -101,6 +107,7 @@ def test_it_takes_away_what_was_done_in_the_demo_and_leaves_the_rest(
         given: dict[str, Any] = {"address": "192.0.2.1", "user_agent": "x", "now": now}
         sign_in(email=MANAGER, password=password, **given)
         create_api_key(account(COLLECTOR), actor=audit.Actor(), now=now, name="x", scopes=None)
+        write_to(account(CUSTOMER), now)
     use(account(ADMIN), account(CUSTOMER), now)
     demo_path = finish(ask_report(account(MANAGER), account(CUSTOMER), now), files, now)
     create_record(cast, key="mine")
@@ -240,7 +247,7 @@ def test_it_removes_nothing_when_the_files_cannot_go(
 def test_it_knows_every_table_that_points_at_accounts() -> None:
     known = {
         *("api_keys", "sessions", "subscriptions", "audit_entries", "audit_personal_values"),
-        *("usage_records", "usage_daily", "jobs", "reports"),
+        *("usage_records", "usage_daily", "jobs", "reports", "letters"),
     }
     owners = {"users", *known}
     pointing = {

@@ -1,0 +1,40 @@
+"""A worker that sends letters, inside the test process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from apiflask import APIFlask
+from sqlalchemy import select
+
+from billtrack.extensions import db
+from billtrack.jobs import operations
+from billtrack.jobs.models import Job
+from billtrack.jobs.runner import Runner
+from billtrack.mail.operations import LETTER
+from billtrack.mail.sending import LetterSender
+from billtrack.mail.transport import Transport
+
+Deliver = Callable[[Transport], None]
+
+
+@pytest.fixture(autouse=True)
+def _no_bell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody listens here."""
+    monkeypatch.setattr(operations, "ring", lambda job_id: None)
+
+
+@pytest.fixture
+def deliver(app: APIFlask) -> Deliver:
+    """Run the job of every letter that waits, by this transport."""
+
+    def run(transport: Transport) -> None:
+        runner = Runner({LETTER: LetterSender(transport).send}, worker_id="test")
+        db.session.rollback()
+        for job_id in db.session.scalars(select(Job.id).where(Job.status == "queued")).all():
+            with app.app_context():
+                runner.run(job_id)
+        db.session.rollback()
+
+    return run
