@@ -16,6 +16,7 @@ from huey import Huey
 from huey.consumer import Consumer
 from sqlalchemy.exc import SQLAlchemyError
 
+from billtrack.accounts.recovery import PASSWORD_REQUEST, answer_request
 from billtrack.app import create_app
 from billtrack.config import Settings
 from billtrack.db import database_now, transaction
@@ -75,7 +76,11 @@ def run_worker(settings: Settings) -> None:
     storage = app.extensions["billtrack.storage"]
     builder = UsageReportBuilder(renderer=renderer, storage=storage, settings=settings)
     letters = LetterSender(app.extensions["billtrack.mail"])
-    handlers = {USAGE_REPORT: builder.build, LETTER: letters.send}
+    handlers = {
+        USAGE_REPORT: builder.build,
+        LETTER: letters.send,
+        PASSWORD_REQUEST: answer_request,
+    }
     runner = Runner(handlers, worker_id=worker_id)
     app.extensions[RUNNER] = runner
     _warm_up(renderer)

@@ -1,4 +1,4 @@
-"""Tables: users, sessions, api_keys, command_keys."""
+"""Tables: users, sessions, api_keys, one_time_links, command_keys."""
 
 from __future__ import annotations
 
@@ -80,6 +80,30 @@ class ApiKey(Base):
     expires_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
     used_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
     revoked_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+
+
+class OneTimeLink(Base):
+    """A link in a letter to the account: opens once and for a while, stored as SHA-256.
+
+    `ended_at`: worthless since then without having been used, because of another link, another
+    password or another address.
+    """
+
+    __tablename__ = "one_time_links"
+    __table_args__ = (
+        CheckConstraint("purpose IN ('invitation', 'password_reset')", name="purpose"),
+        Index(None, "user_id"),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    purpose: Mapped[str] = mapped_column(String(32))
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    letter_id: Mapped[int] = mapped_column(ForeignKey("letters.id"), unique=True)
+    secret_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    expires_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    used_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    ended_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
 
 
 class CommandKey(Base):

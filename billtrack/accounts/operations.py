@@ -8,6 +8,7 @@ from email_validator import EmailNotValidError, validate_email
 from sqlalchemy import select
 
 from billtrack import audit
+from billtrack.accounts.links import end_links
 from billtrack.accounts.models import User
 from billtrack.accounts.passwords import hash_password
 from billtrack.accounts.permissions import MANAGED_ROLES, Breadth, Reach, Role
@@ -85,6 +86,7 @@ def update_user(
         if find_user_by_email(address) is not None:
             raise EmailTaken(f"There is an account for {address} already.")
         user.email = personal["email"] = address
+        end_links(user.id, now=now)  # they lie in the mailbox of the address before
     if personal:
         audit.record(
             "user.updated",

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, and_, select, update
 
 from billtrack import audit
+from billtrack.accounts.links import end_links
 from billtrack.accounts.models import User, UserSession
 from billtrack.accounts.passwords import hash_password, verify_password
 from billtrack.accounts.queries import find_user_by_email
@@ -144,6 +145,7 @@ def change_password(
     audit.record(
         "user.password_changed", actor=actor, now=now, object_type="user", object_id=user.id
     )
+    end_links(user.id, now=now)
     revoke_other_sessions(user.id, keep=session_id, actor=actor, now=now)
     token = secrets.token_urlsafe(32)
     db.session.execute(

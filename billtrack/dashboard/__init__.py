@@ -9,6 +9,7 @@ from billtrack.dashboard import (  # noqa: F401 (importing a module adds its rou
     customer_list,
     customers,
     overview,
+    recovery,
     reports,
     settings,
     sign_in,

@@ -79,6 +79,20 @@ class SignInForm(FlaskForm):  # type: ignore[misc]
     )
 
 
+class ForgotPasswordForm(FlaskForm):  # type: ignore[misc]
+    """The address of an account, if there is one: that is not said."""
+
+    email = EmailField(
+        "E-mail",
+        [
+            InputRequired("Write your e-mail address."),
+            Length(max=MAX_EMAIL_LENGTH, message=TOO_LONG),
+            _printable,
+        ],
+        filters=[_stripped],
+    )
+
+
 class SetUpForm(FlaskForm):  # type: ignore[misc]
     """The first administrator."""
 

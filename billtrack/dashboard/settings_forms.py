@@ -95,16 +95,9 @@ class ProfileForm(FlaskForm):  # type: ignore[misc]
     )
 
 
-class PasswordForm(FlaskForm):  # type: ignore[misc]
-    """The present password, and another one twice."""
+class NewPasswordForm(FlaskForm):  # type: ignore[misc]
+    """A password, twice."""
 
-    current_password = PasswordField(
-        "Present password",
-        [
-            InputRequired("Write your present password."),
-            Length(max=MAX_PASSWORD_LENGTH, message=TOO_LONG),
-        ],
-    )
     password = PasswordField(
         "New password",
         [
@@ -121,6 +114,24 @@ class PasswordForm(FlaskForm):  # type: ignore[misc]
         [
             InputRequired("Write the password a second time."),
             EqualTo("password", "The two passwords differ. Write them again."),
+        ],
+    )
+
+
+class ChoosePasswordForm(NewPasswordForm):
+    """A password for whoever comes with a one-time link; `token` is the secret in it."""
+
+    token = HiddenField(validators=[Length(max=MAX_KEY_LENGTH, message=AGAIN)])
+
+
+class PasswordForm(NewPasswordForm):
+    """The present password, and another one twice."""
+
+    current_password = PasswordField(
+        "Present password",
+        [
+            InputRequired("Write your present password."),
+            Length(max=MAX_PASSWORD_LENGTH, message=TOO_LONG),
         ],
     )
 

@@ -146,6 +146,11 @@ def postpone(job_id: int, attempt: int, *, reason: str, due_at: datetime, now: d
     return row_count(given_back) > 0
 
 
+def forget_payload(job_id: int) -> None:
+    """Empty the payload of a job that is done, where it held what nobody needs to keep."""
+    db.session.execute(update(Job).where(Job.id == job_id).values(payload={}))
+
+
 def retry(job: Job, *, actor: audit.Actor, now: datetime) -> None:
     """Queue a failed job once more. Raises JobNotFailed."""
     queued = db.session.execute(

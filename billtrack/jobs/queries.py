@@ -59,6 +59,12 @@ def list_children(parent_id: int) -> Sequence[Job]:
     return db.session.scalars(select(Job).where(Job.parent_id == parent_id).order_by(Job.id)).all()
 
 
+def count_queued(kind: str) -> int:
+    """Return how many jobs of this kind wait."""
+    query = select(func.count()).select_from(Job).where(Job.status == "queued", Job.kind == kind)
+    return db.session.scalar(query) or 0
+
+
 def read_queue(*, now: datetime) -> QueueState:
     """Return the state of the queue; parents are no part of it, for nobody runs them.
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, delete, func, not_, or_, select
 
-from billtrack.accounts.models import ApiKey, User, UserSession
+from billtrack.accounts.models import ApiKey, OneTimeLink, User, UserSession
 from billtrack.audit.models import AuditEntry, AuditPersonalValue
 from billtrack.config import Settings
 from billtrack.core.errors import ConflictError
@@ -114,6 +114,7 @@ def _delete_all(job_ids: Sequence[int]) -> None:
         delete(UsageDaily).where(UsageDaily.user_id.in_(_users())),
         delete(MonthSummary),  # counted over all customers, and counted again
         delete(Report).where(Report.job_id.in_(job_ids)),
+        delete(OneTimeLink).where(OneTimeLink.user_id.in_(_users())),
         delete(Letter).where(Letter.job_id.in_(job_ids)),
         delete(Job).where(Job.id.in_(job_ids)),
         delete(Subscription).where(Subscription.user_id.in_(_users())),

@@ -50,6 +50,6 @@ NO_PAGES = {
 }
 """Endpoints that answer GET with no page of their own, and what they answer with."""
 
-OPEN_PAGES = ("/sign-in", "/set-up")
+OPEN_PAGES = ("/sign-in", "/set-up", "/forgot-password", "/choose-password")
 BUILDERS_PAGES = ("/styleguide",)
 """Only where billtrack is built: tests/browser/test_new_installation.py opens them."""

@@ -13,8 +13,8 @@ from billtrack.app import create_app
 from billtrack.replica.reading import MAY_BE_OLD as REPLICA_MARK
 from tests.conftest import make_settings
 
-# What answers without an account's credentials: a page to sign in, the one-time set-up, health,
-# static files, and metrics, which have a token of their own.
+# What answers without an account's credentials: the pages to sign in and to come by a password,
+# the one-time set-up, health, static files, and metrics, which have a token of their own.
 PUBLIC_ROUTES = {
     "health.show_health",
     "health.show_liveness",
@@ -22,6 +22,8 @@ PUBLIC_ROUTES = {
     "scrape.show_metrics",
     "dashboard.sign_in",
     "dashboard.set_up",
+    "dashboard.forgot_password",
+    "dashboard.choose_password",
 }
 WITHOUT_VIEW = {"static"}
 
@@ -68,7 +70,10 @@ def test_only_these_routes_may_show_what_is_seconds_old(bare: APIFlask) -> None:
 
 
 def test_no_route_that_writes_answers_to_get(bare: APIFlask) -> None:
-    forms = {"dashboard.sign_in", "dashboard.set_up"}
+    forms = {
+        *("dashboard.sign_in", "dashboard.set_up"),
+        *("dashboard.forgot_password", "dashboard.choose_password"),
+    }
     for rule in bare.url_map.iter_rules():
         methods = (rule.methods or set()) - {"HEAD", "OPTIONS"}
         assert len(methods) == 1 or rule.endpoint in forms, rule

@@ -23,6 +23,8 @@ POLICY = {
     "frame-ancestors": "'none'",
 }
 REFERENCES = ("for", "aria-describedby", "aria-labelledby", "aria-controls", "list")
+SECRET_ADDRESSES = {"/choose-password": "strict-origin"}
+"""Pages whose address may hold a secret, and how much of it a request from there tells."""
 HEADINGS = {f"h{level}": level for level in range(1, 7)}
 
 
@@ -131,7 +133,7 @@ def _has_strict_headers(page: Page) -> Iterator[str]:
     for name, value in (
         ("X-Content-Type-Options", "nosniff"),
         ("X-Frame-Options", "DENY"),
-        ("Referrer-Policy", "same-origin"),
+        ("Referrer-Policy", SECRET_ADDRESSES.get(page.path.partition("?")[0], "same-origin")),
         ("Cache-Control", "no-store"),
     ):
         if headers.get(name) != value:

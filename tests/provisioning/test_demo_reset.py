@@ -248,6 +248,7 @@ def test_it_knows_every_table_that_points_at_accounts() -> None:
     known = {
         *("api_keys", "sessions", "subscriptions", "audit_entries", "audit_personal_values"),
         *("usage_records", "usage_daily", "jobs", "reports", "letters"),
+        "one_time_links",
     }
     owners = {"users", *known}
     pointing = {
