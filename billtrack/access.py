@@ -140,7 +140,15 @@ def _by_bearer(now: datetime) -> Principal:
     key = api_keys.find_live_key(secret.strip(), now=now)
     if key is None:
         raise UnauthenticatedError("This API key is unknown, expired or revoked.")
-    found = Principal(
+    if api_keys.is_unseen(key, now=now):
+        with transaction():
+            api_keys.mark_used(key.id, now=now)
+    return owner_of(key)
+
+
+def owner_of(key: api_keys.LiveKey) -> Principal:
+    """Return the account behind an API key, with what the key may."""
+    return Principal(
         user_id=key.user_id,
         role=Role(key.role),
         name=key.name,
@@ -148,10 +156,6 @@ def _by_bearer(now: datetime) -> Principal:
         scopes=frozenset(key.scopes),
         api_key_id=key.id,
     )
-    if key.used_at is None or now - key.used_at > api_keys.SEEN_INTERVAL:
-        with transaction():
-            api_keys.mark_used(key.id, now=now)
-    return found
 
 
 def _by_session(now: datetime) -> Principal | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from wsgiref.types import WSGIApplication
 
 from apiflask import APIFlask
 from flask.json.provider import DefaultJSONProvider
@@ -19,6 +20,7 @@ from billtrack.dashboard import dashboard
 from billtrack.db import release_session
 from billtrack.documents.storage import open_storage
 from billtrack.engines import Use, engine_options, prepare_engine
+from billtrack.express.lane import ExpressLane
 from billtrack.extensions import REPLICA, csrf, db, make_huey, migrate
 from billtrack.health import health
 from billtrack.jobs import bell
@@ -27,6 +29,7 @@ from billtrack.metrics import counting
 from billtrack.present.filters import register_filters
 from billtrack.replica import reading
 from billtrack.scrape import scrape
+from billtrack.waiting import Places
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 
@@ -88,16 +91,18 @@ def create_app(
     csrf.exempt(health)
     for blueprint in (api, health, scrape, docs, dashboard):
         app.register_blueprint(blueprint)
-    if settings.proxy_hops:
-        _trust_proxies(app, hops=settings.proxy_hops)
+    app.wsgi_app = _ways_in(app, settings)  # type: ignore[method-assign,assignment]
     return app
 
 
-def _trust_proxies(app: APIFlask, *, hops: int) -> None:
-    """Believe the last `hops` proxies what they forward; without any nobody is believed."""
-    app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
-        app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops
-    )
+def _ways_in(app: APIFlask, settings: Settings) -> WSGIApplication:
+    """Return the short way before the long one.
+
+    The last proxies are believed what they forward; without any nobody is believed.
+    """
+    entrance = ExpressLane(app, Places(app.wsgi_app), secure=settings.is_secure)
+    hops = settings.proxy_hops
+    return ProxyFix(entrance, x_for=hops, x_proto=hops, x_host=hops) if hops else entrance
 
 
 def _flask_config(settings: Settings) -> dict[str, Any]:

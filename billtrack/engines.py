@@ -6,11 +6,16 @@ that a session would remember, prepared statements and settings, ends with its t
 
 from __future__ import annotations
 
+import select
+import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Engine, event, make_url
-from sqlalchemy.exc import DBAPIError
+import psycopg
+from sqlalchemy import Connection, Dialect, Engine, event, make_url
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 WRITES = "billtrack_write"
 """The execution option of a connection that is going to write."""
@@ -34,6 +39,10 @@ NETWORK = {
 """When a host that vanished without a word is given up (seconds; the last one milliseconds).
 What the address of the database says itself is left as it is."""
 
+PING_SECONDS = 10.0
+"""How long a connection may rest and is still taken for alive, if nothing is heard of its end."""
+
+_USED_AT = "billtrack_used_at"
 OUT_OF_TIME = "57014"
 
 
@@ -71,7 +80,6 @@ def engine_options(url: str, use: Use) -> dict[str, Any]:
         "max_overflow": 0,
         # The connection used last is warm: its statements are prepared, its pages in reach.
         "pool_use_lifo": True,
-        "pool_pre_ping": True,
         "pool_timeout": 15,
         "hide_parameters": True,
         "execution_options": POSTGRESQL_READS,
@@ -99,6 +107,8 @@ def prepare_engine(engine: Engine, use: Use) -> None:
         # By way of SQLAlchemy, so that a lost connection shows as its error, and as 503.
         connection.exec_driver_sql(_set(known, is_local=True))
 
+    event.listen(engine, "checkin", _note_use)
+    event.listen(engine, "checkout", partial(_check, engine.dialect))
     if use.pgbouncer:
         event.listen(engine, "begin", limit_transaction)
     else:
@@ -108,6 +118,36 @@ def prepare_engine(engine: Engine, use: Use) -> None:
 def ran_out_of_time(error: Exception) -> bool:
     """Tell whether PostgreSQL stopped the statement at its time limit, or at somebody's word."""
     return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", "") == OUT_OF_TIME
+
+
+def _note_use(_connection: Any, record: ConnectionPoolEntry) -> None:
+    record.info[_USED_AT] = time.monotonic()
+
+
+def _check(dialect: Dialect, connection: Any, record: ConnectionPoolEntry, _proxy: Any) -> None:
+    """Let nobody begin with a connection that the server has ended meanwhile.
+
+    A question to the server each time takes as long as a small answer. It is only asked when
+    the connection was left alone for long, or when something arrived on it unasked, such as
+    its end.
+    """
+    used_at = record.info.get(_USED_AT)
+    if used_at is None:  # just made
+        return
+    if time.monotonic() - used_at < PING_SECONDS and not _has_arrived(connection):
+        return
+    try:
+        dialect.do_ping(connection)
+    except psycopg.Error as error:
+        raise InvalidatePoolError from error
+
+
+def _has_arrived(connection: psycopg.Connection[Any]) -> bool:
+    if connection.closed:
+        return True
+    watched = select.poll()
+    watched.register(connection.fileno(), select.POLLIN)
+    return bool(watched.poll(0))
 
 
 def _set(limits: dict[str, str], *, is_local: bool) -> str:

@@ -1,42 +1,23 @@
-"""What every answer has in common: request ids, errors, security headers.
-
-Expected errors reach HTTP through one table of categories; whatever else happens is logged
-once and answered with a plain 500 and the request id.
-"""
+"""What every request and answer has in common: ids, security headers, a line in the log."""
 
 from __future__ import annotations
 
 import re
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from http import HTTPStatus
 from ipaddress import ip_address
-from typing import Any
-from urllib.parse import urlencode
+from wsgiref.types import WSGIEnvironment
 
 import structlog
-from flask import Flask, Response, g, jsonify, redirect, render_template, request, url_for
-from flask_wtf.csrf import CSRFError
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-from werkzeug.exceptions import HTTPException, LengthRequired, RequestEntityTooLarge
+from flask import Flask, Response, g, request
+from werkzeug.exceptions import LengthRequired, RequestEntityTooLarge
 from werkzeug.routing import BaseConverter
 from werkzeug.wrappers import Response as AnyResponse
 
-from billtrack.core.errors import (
-    BilltrackError,
-    ConflictError,
-    FieldError,
-    ForbiddenError,
-    InvalidError,
-    NotFoundError,
-    UnauthenticatedError,
-    UnavailableError,
-    UnparsableError,
-)
-from billtrack.engines import ran_out_of_time
 from billtrack.metrics.counting import count_request
+from billtrack.refusals import answer_error
 
 log = structlog.get_logger(__name__)
 
@@ -46,29 +27,6 @@ PROBES = frozenset({"health", "scrape"})
 MAX_BODY = 16 * 1024 * 1024
 LONGEST_ADDRESS = 64
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
-
-STATUS_OF: tuple[tuple[type[BilltrackError], int], ...] = (
-    (UnparsableError, 400),
-    (UnauthenticatedError, 401),
-    (ForbiddenError, 403),
-    (NotFoundError, 404),
-    (ConflictError, 409),
-    (InvalidError, 422),
-    (UnavailableError, 503),
-)
-
-CODE_OF = {
-    400: "bad_request",
-    401: "unauthenticated",
-    404: "not_found",
-    405: "method_not_allowed",
-    411: "length_required",
-    413: "body_too_large",
-    415: "unsupported_media_type",
-    422: "invalid",
-    500: "internal_error",
-    503: "unavailable",
-}
 
 HEADERS = {
     "Content-Security-Policy": (
@@ -81,6 +39,9 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=()",
 }
+
+
+STRICT_TRANSPORT = {"Strict-Transport-Security": "max-age=31536000; includeSubDomains"}
 
 
 class IdConverter(BaseConverter):
@@ -109,119 +70,49 @@ def init_app(app: Flask, *, secure: bool) -> None:
     app.register_error_handler(Exception, answer_error)
 
 
-def problem(status: int, code: str, detail: str, errors: Sequence[FieldError] = ()) -> Response:
-    """Return an RFC 9457 answer with billtrack's stable code and the request id."""
-    body: dict[str, Any] = {
-        "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "code": code,
-        "detail": detail,
-        "request_id": g.get("request_id"),
-        "errors": [{"field": error.field, "detail": error.detail} for error in errors],
-    }
-    response = jsonify(body)
-    response.status_code = status
-    response.mimetype = "application/problem+json"
-    if status == HTTPStatus.UNAUTHORIZED:
-        response.headers["WWW-Authenticate"] = 'Bearer realm="billtrack"'
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        response.headers["Retry-After"] = "1"
-    return response
+def choose_request_id(given: str) -> str:
+    """Return the id that the client gave, or a new one where that is none."""
+    return given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
 
 
-def answer_error(error: Exception) -> AnyResponse:
-    """Return the answer to any exception that left a view."""
-    if isinstance(error, BilltrackError):
-        status = next((code for kind, code in STATUS_OF if isinstance(error, kind)), 500)
-        return _answer(status, error.code, error.detail, error.errors)
-    if isinstance(error, CSRFError):
-        return _answer(400, "csrf", "This form was open for too long. Go back and send it again.")
-    if isinstance(error, HTTPException):
-        return _answer_http(error)
-    if isinstance(error, SQLAlchemyError):
-        return _answer_database(error)
-    return _answer_unexpected(error)
+def answer_outside(
+    app: Flask, environ: WSGIEnvironment, error: Exception, ids: Mapping[str, int | None]
+) -> AnyResponse:
+    """Return the answer to an exception that was raised where no view runs.
+
+    `ids` tell the log who asked, where that is known.
+    """
+    with app.request_context(environ):
+        _begin()
+        structlog.contextvars.bind_contextvars(**ids)
+        return app.process_response(app.make_response(answer_error(error)))
+
+
+def api_headers(*, secure: bool) -> list[tuple[str, str]]:
+    """Return the headers that every answer of the API has, but for its request id."""
+    headers = {**HEADERS, "Cache-Control": "no-store"}
+    return list((headers | STRICT_TRANSPORT if secure else headers).items())
 
 
 def client_address() -> str | None:
     """Return the address that asks; None for what a proxy forwarded that is no address."""
-    address = request.remote_addr or ""
+    return _plain_address(request.remote_addr)
+
+
+def _plain_address(given: str | None) -> str | None:
+    # A zone after the address may be of any length.
+    if given is None or len(given) > LONGEST_ADDRESS:
+        return None
     try:
-        ip_address(address)
+        ip_address(given)
     except ValueError:
         return None
-    # A zone after the address may be of any length.
-    return address if len(address) <= LONGEST_ADDRESS else None
-
-
-def is_api_request() -> bool:
-    """Tell whether the answer is for a program rather than for a browser."""
-    return request.path.startswith("/api/") or "Authorization" in request.headers
-
-
-_TOO_SLOW = (
-    "The database did not finish this within its time limit. "
-    "Ask for less at once, such as fewer days, or try again later."
-)
-
-
-def _answer_database(error: SQLAlchemyError) -> AnyResponse:
-    # However the driver calls it when the server ended the connection.
-    is_lost = isinstance(error, DBAPIError) and error.connection_invalidated
-    if ran_out_of_time(error):
-        log.warning("statement_timeout", error=str(error))
-        return _answer(503, "statement_timeout", _TOO_SLOW)
-    if is_lost or isinstance(error, OperationalError | PoolTimeout):
-        log.warning("database_unavailable", error=str(error))
-        return _answer(503, "unavailable", "The database is busy or away. Try again in a moment.")
-    if isinstance(error, IntegrityError):
-        log.warning("write_conflict", error=str(error))
-        return _answer(409, "conflict", "Somebody else changed this just now. Try again.")
-    return _answer_unexpected(error)
-
-
-def _answer_unexpected(error: Exception) -> AnyResponse:
-    log.error("unexpected_error", exc_info=error)
-    return _answer(500, "internal_error", "Something unexpected happened. It has been logged.")
-
-
-def _answer_http(error: HTTPException) -> AnyResponse:
-    status = error.code or 500
-    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
-        return error.get_response(request.environ)
-    response = _answer(status, CODE_OF.get(status, "error"), error.description or error.name)
-    for name, value in error.get_headers():
-        if name in {"Allow", "Retry-After", "Accept-Encoding"}:
-            response.headers[name] = value
-    return response
-
-
-def _answer(status: int, code: str, detail: str, errors: Sequence[FieldError] = ()) -> AnyResponse:
-    if is_api_request():
-        return problem(status, code, detail, errors)
-    if status == HTTPStatus.UNAUTHORIZED:
-        return _to_sign_in()
-    page = render_template(
-        "errors/error.html", status=status, title=HTTPStatus(status).phrase, detail=detail
-    )
-    return Response(page, status=status)
-
-
-def _to_sign_in() -> AnyResponse:
-    target = request.full_path.rstrip("?") if request.method == "GET" else "/"
-    address = url_for("dashboard.sign_in")
-    if target != "/":
-        address += "?" + urlencode({"next": target})
-    if request.headers.get("HX-Request"):
-        return Response(status=204, headers={"HX-Redirect": address})
-    return redirect(address, code=303)
+    return given
 
 
 def _begin() -> None:
     g.started = time.perf_counter()
-    given = request.headers.get("X-Request-Id", "")
-    g.request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+    g.request_id = choose_request_id(request.headers.get("X-Request-Id", ""))
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
     if "Transfer-Encoding" in request.headers:
@@ -241,24 +132,43 @@ def _finish(response: Response) -> Response:
     return response
 
 
-def _tell(response: Response) -> None:
+def tell(
+    *,
+    method: str,
+    path: str,
+    route: str | None,
+    status: int,
+    seconds: float,
+    address: str | None,
+    is_news: bool = True,
+    **ids: str | int | None,
+) -> None:
     """Count the request and log it; never its query string, which may hold a secret."""
-    seconds = time.perf_counter() - g.started
-    status, route = response.status_code, request.url_rule
-    count_request(
-        method=request.method, route=route.rule if route else None, status=status, seconds=seconds
-    )
-    is_probe = request.blueprint in PROBES and status < HTTPStatus.BAD_REQUEST
-    (log.debug if is_probe else log.info)(
+    count_request(method=method, route=route, status=status, seconds=seconds)
+    (log.info if is_news else log.debug)(
         "request",
-        method=request.method,
-        path=request.path,
+        method=method,
+        path=path,
         status=status,
         milliseconds=round(seconds * 1000, 1),
-        address=client_address(),
+        address=_plain_address(address),
+        **ids,
+    )
+
+
+def _tell(response: Response) -> None:
+    is_probe = request.blueprint in PROBES and response.status_code < HTTPStatus.BAD_REQUEST
+    tell(
+        method=request.method,
+        path=request.path,
+        route=request.url_rule.rule if request.url_rule else None,
+        status=response.status_code,
+        seconds=time.perf_counter() - g.started,
+        address=request.remote_addr,
+        is_news=not is_probe,
     )
 
 
 def _secure(response: Response) -> Response:
-    response.headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
+    response.headers.update(STRICT_TRANSPORT)
     return _finish(response)

@@ -23,10 +23,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from billtrack import __version__, access
 from billtrack.extensions import current_settings, db
-from billtrack.http import problem
 from billtrack.installation.parts import list_workers
 from billtrack.jobs.queries import read_queue
 from billtrack.metrics.counting import current_counts, is_shared, shared_files
+from billtrack.refusals import problem
 from billtrack.summaries.queries import find_age
 
 log = structlog.get_logger(__name__)

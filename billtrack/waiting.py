@@ -17,14 +17,13 @@ from billtrack.http import MAX_BODY
 
 
 class BodyFirst:
-    """A WSGI application that is called with the whole body, WORKING_THREADS times at once."""
+    """A WSGI application that is called only once the whole body has arrived."""
 
     def __init__(self, app: WSGIApplication) -> None:
         self._app = app
-        self._working = threading.BoundedSemaphore(WORKING_THREADS)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Read the body, wait for a place, and answer."""
+        """Read the body, then answer."""
         length = int(environ.get("CONTENT_LENGTH") or 0)
         is_refused = length > MAX_BODY or "HTTP_TRANSFER_ENCODING" in environ  # unread
         if length and not is_refused:
@@ -32,6 +31,18 @@ class BodyFirst:
             if len(body) < length:
                 return _refuse_cut_body(start_response)
             environ["wsgi.input"] = BytesIO(body)
+        return self._app(environ, start_response)
+
+
+class Places:
+    """A WSGI application that is called WORKING_THREADS times at once, no more."""
+
+    def __init__(self, app: WSGIApplication) -> None:
+        self._app = app
+        self._working = threading.BoundedSemaphore(WORKING_THREADS)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Wait for a place, then answer."""
         with self._working:
             return self._app(environ, start_response)
 

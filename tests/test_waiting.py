@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from typing import Any
-from wsgiref.types import StartResponse, WSGIEnvironment
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from billtrack.config import WORKING_THREADS
 from billtrack.http import MAX_BODY
-from billtrack.waiting import BodyFirst
+from billtrack.waiting import BodyFirst, Places
 from tests.scenarios.harness import eventually
 
 
@@ -40,7 +40,7 @@ class Unreadable:
         raise AssertionError("nobody reads this")
 
 
-def ask(app: BodyFirst, length: str, sent: Any) -> tuple[str, bytes]:
+def ask(app: WSGIApplication, length: str, sent: Any) -> tuple[str, bytes]:
     statuses: list[str] = []
 
     def start_response(status: str, _headers: Any, _error: Any = None) -> Any:
@@ -83,7 +83,7 @@ def test_it_leaves_a_body_that_is_too_large_for_the_application_to_refuse() -> N
 
 def test_it_lets_few_work_at_once() -> None:
     application = Application()
-    app = BodyFirst(application)
+    app = Places(application)
     with ThreadPoolExecutor(3 * WORKING_THREADS) as pool:
         answers = [pool.submit(ask, app, "1", BytesIO(b"x")) for _ in range(3 * WORKING_THREADS)]
         eventually(lambda: application.working == WORKING_THREADS, lambda: application.working)

@@ -117,16 +117,21 @@ def find_live_key(secret: str, *, now: datetime) -> LiveKey | None:
     """
     if not secret.startswith(PREFIX):
         return None
-    found = app_combiner(_find_together, at_most=AT_ONCE).ask(_hash(secret))
-    if found is None or (found.expires_at is not None and found.expires_at <= now):
-        return None
-    return found
+    found = app_combiner(find_together, at_most=AT_ONCE).ask(secret)
+    return found if found is not None and is_valid(found, now=now) else None
 
 
-def _find_together(hashes: Sequence[str]) -> list[LiveKey | None]:
+def find_together(secrets_: Sequence[str]) -> list[LiveKey | None]:
+    """Return each key that is not revoked, in one query; whether it has expired is not asked."""
+    hashes = [_hash(secret) for secret in secrets_]
     rows = read_now(_LIVE_KEYS, {"hashes": sorted(set(hashes))})
     found = {key_hash: LiveKey(*values) for key_hash, *values in rows}
     return [found.get(one) for one in hashes]
+
+
+def is_valid(key: LiveKey, *, now: datetime) -> bool:
+    """Tell whether the key has not expired."""
+    return key.expires_at is None or key.expires_at > now
 
 
 def get_api_key(key_id: int, *, reach: Reach) -> ApiKey:
@@ -135,6 +140,11 @@ def get_api_key(key_id: int, *, reach: Reach) -> ApiKey:
     if key is None or not reach.covers(key.user_id):
         raise ApiKeyNotFound(f"There is no API key {key_id} that you can see.")
     return key
+
+
+def is_unseen(key: LiveKey, *, now: datetime) -> bool:
+    """Tell whether it is time to note that the key is in use."""
+    return key.used_at is None or now - key.used_at > SEEN_INTERVAL
 
 
 def mark_used(key_id: int, *, now: datetime) -> None:

@@ -25,7 +25,16 @@ from billtrack.usage.queries import RecordView, records_by_id
 from billtrack.usage.rows import NewRecord
 from billtrack.usage.rules import Submission, Terms, UsageInput
 
-__all__ = ["IdempotencyConflict", "Outcome", "Status", "reverse", "submit", "submit_one"]
+__all__ = [
+    "IdempotencyConflict",
+    "Outcome",
+    "Status",
+    "get_answer",
+    "reverse",
+    "submit",
+    "submit_one",
+    "submit_together",
+]
 
 log = structlog.get_logger(__name__)
 
@@ -70,7 +79,27 @@ def submit_one(item: UsageInput, *, terms: Terms) -> tuple[RecordView, bool]:
     # A snapshot that is held while waiting would keep a connection from whoever stores; and
     # what is read back below may have been stored by that other thread.
     end_read()
-    outcome = app_combiner(_submit_together, at_most=AT_ONCE).ask(Submission(item, terms))
+    return get_answer(
+        item, app_combiner(submit_together, at_most=AT_ONCE).ask(Submission(item, terms))
+    )
+
+
+def submit_together(submissions: Sequence[Submission]) -> list[Outcome]:
+    """Store what arrived at the same moment; raises only when nothing of it is stored."""
+    batch = Batch(submissions)
+    try:
+        return batch.take_in()
+    except Exception as error:
+        if not batch.is_committing:
+            raise
+        # Whatever it was: trying each anew could store a record twice that has no key. The
+        # client decides.
+        log.warning("commit_uncertain", error=str(error), records=len(submissions))
+        return [Outcome(Status.REJECTED, error=CommitUncertain(_ASK_AGAIN)) for _ in submissions]
+
+
+def get_answer(item: UsageInput, outcome: Outcome) -> tuple[RecordView, bool]:
+    """Return the record that an input led to and whether it is new; raises what refused it."""
     if outcome.error is not None:
         raise outcome.error
     if outcome.record_id is None:
@@ -119,20 +148,6 @@ def _store_reversal(original: RecordView, reason: str, actor: audit.Actor, terms
             changes={"reversal_id": reversal_id, "reason": reason},
         )
     return reversal_id
-
-
-def _submit_together(submissions: Sequence[Submission]) -> list[Outcome]:
-    """Store what arrived at the same moment; raises only when nothing of it is stored."""
-    batch = Batch(submissions)
-    try:
-        return batch.take_in()
-    except Exception as error:
-        if not batch.is_committing:
-            raise
-        # Whatever it was: trying each anew could store a record twice that has no key. The
-        # client decides.
-        log.warning("commit_uncertain", error=str(error), records=len(submissions))
-        return [Outcome(Status.REJECTED, error=CommitUncertain(_ASK_AGAIN)) for _ in submissions]
 
 
 def _view(record_id: int, stored: NewRecord, event: str) -> RecordView:

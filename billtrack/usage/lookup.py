@@ -28,19 +28,21 @@ def get_record(record_id: int, *, reach: Reach) -> RecordView:
     Who sees what is decided for each who asks, never for those that are looked up together.
     """
     end_read()  # a connection that is held while waiting may be the one that is waited for
-    record = app_combiner(_find_together, at_most=AT_ONCE).ask(record_id)
-    if record is None or not _covers(reach, record):
+    record = app_combiner(find_together, at_most=AT_ONCE).ask(record_id)
+    if record is None or not covers(reach, record):
         raise RecordNotFound(record_id)
     return record
 
 
-def _find_together(record_ids: Sequence[int]) -> list[RecordView | None]:
+def find_together(record_ids: Sequence[int]) -> list[RecordView | None]:
+    """Return each of the records as it stands now, or None where there is none."""
     rows = read_now(RECORDS_BY_ID, {"ids": sorted(set(record_ids))})
     found = {record.id: record for record in (RecordView(*row) for row in rows)}
     return [found.get(record_id) for record_id in record_ids]
 
 
-def _covers(reach: Reach, record: RecordView) -> bool:
+def covers(reach: Reach, record: RecordView) -> bool:
+    """Tell whether who asks may see the record."""
     if reach.breadth is Breadth.ALL:
         return True
     if reach.breadth is Breadth.RECORDED:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from apiflask import APIFlask
+from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
 from werkzeug.test import TestResponse
 
@@ -19,8 +20,9 @@ from billtrack.accounts.models import ApiKey
 from billtrack.accounts.operations import deactivate_user
 from billtrack.accounts.permissions import Breadth, Reach
 from billtrack.db import transaction
+from billtrack.express import reading, recording
 from billtrack.extensions import app_combiner, db
-from billtrack.usage import batch, intake, lookup, store
+from billtrack.usage import batch, intake, store
 from billtrack.usage.intake import submit_one
 from billtrack.usage.queries import RecordView, records_by_id
 from billtrack.usage.rows import NewRecord
@@ -30,8 +32,17 @@ from tests.cast import SYSTEM, Cast, Member, create_record, terms
 from tests.scenarios.harness import eventually
 from tests.usage.test_intake import assert_rollups_equal_records
 
+pytestmark = pytest.mark.usefixtures("keys_in_use")
+
 EVERYTHING = Reach(Breadth.ALL, 0)
 Ask = Callable[[], Any]
+
+
+@pytest.fixture
+def keys_in_use(cast: Cast) -> None:
+    """Every key was seen just now: noting that is a commit of its own, and on the long way."""
+    with transaction():
+        db.session.execute(update(ApiKey).values(used_at=datetime.now(UTC)))
 
 
 class Groups:
@@ -56,7 +67,7 @@ class Groups:
 
 
 def ask_together(
-    app: APIFlask, first: Ask, others: Sequence[Ask], *, run: Any = intake._submit_together
+    app: APIFlask, first: Ask, others: Sequence[Ask], *, run: Any = recording.record_together
 ) -> tuple[list[Any], Groups]:
     """Send the first and, while it is at work, the others; those come to be one group."""
     groups = Groups(app_combiner(run, at_most=intake.AT_ONCE), len(others))
@@ -138,17 +149,10 @@ def test_it_lets_nobody_in_with_the_group(app: APIFlask, cast: Cast) -> None:
         posting(cast.other_provider, cast.customer),
         posting(cast.customer, cast.customer),
     ]
-    answers: list[TestResponse] = []
-
-    def knock() -> TestResponse:
-        # While a group is held open, nobody gets into it.
-        answers.extend(ask() for ask in refused)
-        allowed: TestResponse = posting(cast.provider, cast.customer)()
-        return allowed
-
-    _, groups = ask_together(app, posting(cast.provider, cast.customer), [knock])
-    assert [answer.status_code for answer in answers] == [401, 401, 403]
-    assert groups.sizes == [1, 1]
+    allowed = posting(cast.provider, cast.customer)
+    answers, groups = ask_together(app, allowed, [*refused, allowed])
+    assert groups.sizes == [1, 4]
+    assert [answer.status_code for answer in answers] == [201, 401, 401, 403, 201]
     assert row_counts()["usage_records"] == 2
 
 
@@ -176,13 +180,12 @@ def test_it_never_stores_twice_when_the_answer_to_a_commit_is_lost(
 ) -> None:
     keyed = posting(cast.provider, cast.customer, "k")
     first = posting(cast.provider, cast.customer)
-    first()  # notes that the key is in use, which is a commit of its own
     with commits(lost={2}) as commit:
         answers, groups = ask_together(app, first, [keyed, first, first])
     assert groups.sizes == [1, 3]
     assert [answer.status_code for answer in answers] == [201, 503, 503, 503]
     assert len(commit) == 2
-    assert row_counts()["usage_records"] == 5
+    assert row_counts()["usage_records"] == 4
     assert keyed().status_code == 200
     assert_rollups_equal_records()
 
@@ -210,7 +213,11 @@ def test_it_finds_what_was_stored_after_its_snapshot(app: APIFlask, cast: Cast) 
         records_by_id([1])  # as a page does that knows its reader before it writes
         return submit_one(item, terms=terms(cast.provider))
 
-    answers, groups = ask_together(app, posting(cast.provider, cast.customer), [record] * 2)
+    def record_another() -> tuple[RecordView, bool]:
+        another = UsageInput(cast.customer.id, "api_calls", 5)
+        return submit_one(another, terms=terms(cast.provider))
+
+    answers, groups = ask_together(app, record_another, [record] * 2, run=intake.submit_together)
     assert groups.sizes == [1, 2]
     assert sorted(is_new for _, is_new in answers[1:]) == [False, True]
     assert [record.metadata for record, _ in answers[1:]] == [{"a": 1}] * 2
@@ -228,8 +235,6 @@ def test_it_answers_only_after_the_commit(app: APIFlask, cast: Cast) -> None:
         return run
 
     send = noting(posting(cast.provider, cast.customer))
-    send()  # notes that the key is in use, which is a commit of its own
-    answered.clear()
     with commits(before=lambda: counts.append(len(answered))):
         counts: list[int] = []
         _, groups = ask_together(app, send, [send] * 3)
@@ -245,7 +250,7 @@ def test_it_shows_a_record_only_to_those_who_may_see_it(app: APIFlask, cast: Cas
     members = [cast.provider, cast.other_provider, cast.customer, cast.stranger, cast.manager]
     asking = [lambda member=member: member.get(path) for member in members]
     missing: Ask = lambda: cast.admin.get(f"/api/v1/usage/{record.id + 1}")  # noqa: E731
-    answers, groups = ask_together(app, missing, asking, run=lookup._find_together)
+    answers, groups = ask_together(app, missing, asking, run=reading.read_together)
     assert groups.sizes == [1, 5]
     assert [answer.status_code for answer in answers] == [404, 200, 404, 200, 404, 200]
 

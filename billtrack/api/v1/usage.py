@@ -128,8 +128,7 @@ def record_usage(json_data: NewUsage) -> tuple[dict[str, Any], int, dict[str, st
     """
     item = to_input(json_data, _one_key(json_data.idempotency_key))
     record, is_new = intake.submit_one(item, terms=terms())
-    location = {"Location": f"/api/v1/usage/{record.id}"}
-    return record_json(record), 201 if is_new else 200, location
+    return record_json(record), 201 if is_new else 200, {"Location": location_of(record)}
 
 
 @api.get("/usage/<id:record_id>")
@@ -196,8 +195,7 @@ def reverse_record(
         actor=access.actor(),
         terms=terms(),
     )
-    location = {"Location": f"/api/v1/usage/{record.id}"}
-    return record_json(record), 201 if is_new else 200, location
+    return record_json(record), 201 if is_new else 200, {"Location": location_of(record)}
 
 
 def to_input(sent: NewUsage, key: str | None) -> UsageInput:
@@ -220,6 +218,11 @@ def terms() -> Terms:
         calendar=current_calendar(),
         backfill_days=current_settings().backfill_days,
     )
+
+
+def location_of(record: RecordView) -> str:
+    """Return where the record can be read."""
+    return f"/api/v1/usage/{record.id}"
 
 
 def record_json(record: RecordView) -> dict[str, Any]:

@@ -1,0 +1,39 @@
+"""What is answered on the short way, in the form in which the routes answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from billtrack.access import Principal
+from billtrack.api.v1.usage import UsageRecordOut, record_json
+from billtrack.core.errors import BilltrackError
+from billtrack.usage.queries import RecordView
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer and who got it; `status` is the status line, `route` the pattern of the path."""
+
+    status: str
+    body: bytes
+    route: str
+    who: Principal
+    location: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What refused the request, once it was known who asks."""
+
+    error: BilltrackError
+    who: Principal
+
+
+def answer_with(
+    record: RecordView, status: str, route: str, who: Principal, *, location: str | None = None
+) -> Answer:
+    """Return the record as the routes write it."""
+    # Not checked once more: the values come from the database or were just stored.
+    out = UsageRecordOut.model_construct(**record_json(record))
+    text = out.model_dump_json(ensure_ascii=True) + "\n"
+    return Answer(status, text.encode(), route, who, location)

@@ -1,0 +1,47 @@
+"""What a request must be like to go the short way."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from io import BytesIO
+from wsgiref.types import WSGIEnvironment
+
+from billtrack import access
+from billtrack.accounts import api_keys
+from billtrack.accounts.permissions import Permission
+
+SCHEME = "Bearer "
+LONGEST_BODY = 16 * 1024
+"""Bytes: a record with all that it may have is far below."""
+
+_BY_ROUTE = ("HTTP_CONTENT_ENCODING", "HTTP_TRANSFER_ENCODING", "HTTP_IDEMPOTENCY_KEY")
+"""Headers that the route knows what to do with."""
+
+
+def plain_secret(environ: WSGIEnvironment) -> str | None:
+    """Return the API key of the request, or None where it brings something else."""
+    given: str = environ.get("HTTP_AUTHORIZATION", "")
+    secret = given.removeprefix(SCHEME)
+    return secret if given != secret and secret.startswith(api_keys.PREFIX) else None
+
+
+def plain_body(environ: WSGIEnvironment) -> bytes | None:
+    """Return the JSON that was sent, which can be read again; None where that is not plain."""
+    if environ.get("CONTENT_TYPE") != "application/json" or environ.keys() & _BY_ROUTE:
+        return None
+    length = int(environ.get("CONTENT_LENGTH") or 0)
+    if not 0 < length <= LONGEST_BODY:
+        return None
+    body: bytes = environ["wsgi.input"].read(length)
+    environ["wsgi.input"] = BytesIO(body)
+    return body
+
+
+def find_owner(
+    key: api_keys.LiveKey | None, permission: Permission, *, now: datetime
+) -> access.Principal | None:
+    """Return who asks, or None where the route has to say why not, or to note the use."""
+    if key is None or not api_keys.is_valid(key, now=now) or api_keys.is_unseen(key, now=now):
+        return None
+    owner = access.owner_of(key)
+    return owner if owner.may(permission) else None
