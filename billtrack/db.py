@@ -13,6 +13,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, cast
 
+import psycopg
 import structlog
 from sqlalchemy import (
     JSON,
@@ -31,7 +32,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, ORMExecuteState, Session
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
@@ -45,6 +46,9 @@ BigId = BigInteger().with_variant(Integer(), "sqlite")
 JsonObject = JSON().with_variant(JSONB(), "postgresql")
 
 log = structlog.get_logger(__name__)
+
+Driver = psycopg.Connection[tuple[Any, ...]]
+"""A connection of the PostgreSQL driver, without SQLAlchemy around it."""
 
 _AFTER_COMMIT = "billtrack_after_commit"
 _HAS_WRITTEN = "billtrack_has_written"
@@ -182,10 +186,47 @@ def end_read() -> None:
 def read_now(statement: Executable, parameters: Mapping[str, Any]) -> Sequence[Any]:
     """Return the rows of one statement as things stand, whatever the session's snapshot is."""
     with db.engine.connect() as connection:
-        if connection.dialect.name == "postgresql":
+        if is_postgresql():
             # Without BEGIN and ROLLBACK around it, each a way to the server and back.
             connection.execution_options(isolation_level="AUTOCOMMIT")
         return connection.execute(statement, parameters).all()
+
+
+def is_postgresql() -> bool:
+    """Tell whether the primary is PostgreSQL, and not SQLite."""
+    return db.engine.dialect.name == "postgresql"
+
+
+@contextmanager
+def single_statements() -> Iterator[Driver]:
+    """Give a connection to PostgreSQL on which each statement is a transaction by itself.
+
+    Saves BEGIN and COMMIT, each a way to the server and back; and it is the driver's own
+    connection, as by way of SQLAlchemy a small statement takes twice as long. A statement that
+    changes several tables changes all of them or none. What the driver raises leaves the block
+    as SQLAlchemy's error.
+    """
+    pooled = db.engine.raw_connection()
+    driver = cast("Driver", pooled.driver_connection)
+    driver.autocommit = True
+    try:
+        yield driver
+        driver.autocommit = False
+    except psycopg.Error as error:
+        if driver.closed:
+            pooled.invalidate(error)
+        else:
+            driver.autocommit = False
+        raise DBAPIError.instance(
+            None,
+            None,
+            error,
+            psycopg.Error,
+            connection_invalidated=driver.closed,
+            dialect=db.engine.dialect,
+        ) from error
+    finally:
+        pooled.close()
 
 
 def release_session(_error: BaseException | None) -> None:

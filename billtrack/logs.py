@@ -10,8 +10,11 @@ import json
 import logging
 import os
 import sys
+import threading
+from collections import deque
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, TextIO
 
 import structlog
 
@@ -37,6 +40,43 @@ class Unworried(logging.Filter):
         return "Python threads" not in record.getMessage()
 
 
+class OneWriter(logging.StreamHandler[TextIO]):
+    """Writes lines to a stream without making threads wait for each other.
+
+    A thread leaves its line behind; whichever finds nobody writing writes all that lie there,
+    in the order in which they came. Behind the usual lock, threads queue at every line.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._lines: deque[str] = deque()
+        self._writing = threading.Lock()
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Leave the line to be written, at once unless somebody is writing."""
+        if not self.filter(record):
+            return False
+        try:
+            self._lines.append(self.format(record) + self.terminator)
+        except Exception:  # noqa: BLE001 (a line that cannot be written stops no work)
+            self.handleError(record)
+        # A line may come between the last look of who wrote and its letting go.
+        while self._lines and self._writing.acquire(blocking=False):
+            try:
+                self._write_all()
+            finally:
+                self._writing.release()
+        return True
+
+    def _write_all(self) -> None:
+        lines: list[str] = []
+        with suppress(IndexError):
+            while True:
+                lines.append(self._lines.popleft())
+        self.stream.write("".join(lines))
+        self.stream.flush()
+
+
 def configure_logs(log_format: Format) -> None:
     """Write billtrack's and the libraries' logs to standard output."""
     structlog.configure(
@@ -49,7 +89,7 @@ def configure_logs(log_format: Format) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stdout)
+    handler = OneWriter(sys.stdout)
     handler.setFormatter(make_formatter(log_format))
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+import psycopg
+
 from billtrack.core.errors import BilltrackError, ConflictError, InvalidError
-from billtrack.db import transaction
+from billtrack.db import end_read, is_postgresql, single_statements, transaction
 from billtrack.metrics.counting import count_records
-from billtrack.usage import store
+from billtrack.usage import one_statement, postgresql_facts, store
 from billtrack.usage.facts import Facts, find_facts
 from billtrack.usage.keys import fingerprint, key_hash
 from billtrack.usage.rows import KeyTaken, NewRecord
@@ -58,11 +60,14 @@ class _Answer:
     error: BilltrackError | None = None
 
 
+_Result = tuple[list[_Answer], list[NewRecord], Sequence[int]]
+"""An answer for each, what is new among it, and the ids of that: none when nothing was stored."""
+
+
 class Batch:
     """Records on their way into the store; may be tried more than once.
 
-    `is_committing` tells, after a failure, that the commit itself failed: whether it was
-    carried out is then not known.
+    `may_be_stored` tells, after a failure, that it is not known whether anything is stored.
     """
 
     def __init__(self, submissions: Sequence[Submission], *, is_whole: bool = False) -> None:
@@ -70,7 +75,7 @@ class Batch:
         self._is_whole = is_whole
         self._hashes = [key_hash(sent) for sent in submissions]
         self._prints = [fingerprint(sent.item) for sent in submissions]
-        self.is_committing = False
+        self.may_be_stored = False
 
     def take_in(self) -> list[Outcome]:
         """Store what is new and acceptable in one transaction, and answer for each."""
@@ -84,13 +89,37 @@ class Batch:
         raise RuntimeError("keys were taken by other writers again and again")
 
     def _run(self) -> list[Outcome]:
+        run = self._run_statements if is_postgresql() else self._run_transaction
+        answers, fresh, ids = run()
+        return [_outcome(answer, fresh, ids) for answer in answers]
+
+    def _run_statements(self) -> _Result:
+        """Look up, then store, each in a statement of its own: the second is the transaction."""
+        end_read()  # what the session has read is not what stands after this
+        with single_statements() as driver:
+            facts = postgresql_facts.find_facts(driver, self._submissions, self._hashes)
+            answers, fresh = self._sort_out(facts)
+            if not fresh or self._is_stopped_by(answers):
+                return answers, fresh, ()
+            self.may_be_stored = True
+            try:
+                return answers, fresh, one_statement.append(driver, fresh)
+            except (KeyTaken, psycopg.Error):
+                # What the server refuses it has not stored. Only a lost answer says nothing.
+                self.may_be_stored = driver.closed
+                raise
+
+    def _run_transaction(self) -> _Result:
         with transaction():
             answers, fresh = self._sort_out(find_facts(self._submissions, self._hashes))
-            if self._is_whole and any(answer.error for answer in answers):
-                return [Outcome(a.status, a.record_id, a.error) for a in answers]
-            ids = store.append(fresh) if fresh else []
-            self.is_committing = True
-        return [_outcome(answer, fresh, ids) for answer in answers]
+            if not fresh or self._is_stopped_by(answers):
+                return answers, fresh, ()
+            ids = store.append(fresh)
+            self.may_be_stored = True
+        return answers, fresh, ids
+
+    def _is_stopped_by(self, answers: Sequence[_Answer]) -> bool:
+        return self._is_whole and any(answer.error for answer in answers)
 
     def _sort_out(self, facts: Facts) -> tuple[list[_Answer], list[NewRecord]]:
         """Answer what was sent before; admit or refuse the rest, in order."""
@@ -122,7 +151,7 @@ def _decided(outcomes: Sequence[Outcome]) -> Counter[str]:
 
 
 def _outcome(answer: _Answer, fresh: Sequence[NewRecord], ids: Sequence[int]) -> Outcome:
-    if answer.position is None:
+    if answer.position is None or not ids:
         return Outcome(answer.status, answer.record_id, answer.error)
     stored = fresh[answer.position] if answer.status is Status.ACCEPTED else None
     return Outcome(answer.status, ids[answer.position], answer.error, stored)

@@ -90,7 +90,7 @@ def submit_together(submissions: Sequence[Submission]) -> list[Outcome]:
     try:
         return batch.take_in()
     except Exception as error:
-        if not batch.is_committing:
+        if not batch.may_be_stored:
             raise
         # Whatever it was: trying each anew could store a record twice that has no key. The
         # client decides.

@@ -32,7 +32,6 @@ from sqlalchemy.dialects import postgresql, sqlite
 from billtrack.core.periods import Month
 from billtrack.db import insert_ignore
 from billtrack.extensions import db
-from billtrack.usage import one_statement
 from billtrack.usage.models import UsageDaily, UsageKey, UsageRecord
 from billtrack.usage.rows import KeyTaken, NewRecord, UsedKey
 
@@ -91,9 +90,6 @@ def append(records: Sequence[NewRecord]) -> list[int]:
     Raises KeyTaken, so that nothing is stored, when another writer has used one of the
     keys in the meantime.
     """
-    is_postgresql = db.session.get_bind().dialect.name == "postgresql"
-    if is_postgresql and all(record.reverses_id is None for record in records):
-        return one_statement.append(records)
     ids = _next_ids(len(records))
     keys: list[dict[str, Any]] = [
         {"key_hash": record.key_hash, "record_id": record_id, "fingerprint": record.fingerprint}

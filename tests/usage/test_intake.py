@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from apiflask import APIFlask
 from sqlalchemy import func, select
+from sqlalchemy.exc import DBAPIError
 
 from billtrack.accounts.models import User
 from billtrack.accounts.permissions import Breadth, Reach, Role
@@ -22,16 +23,16 @@ from billtrack.db import transaction
 from billtrack.extensions import current_calendar, db
 from billtrack.installation.queries import TimezoneMismatch, require_timezone
 from billtrack.provisioning.initialise import initialise
-from billtrack.usage import intake, store
+from billtrack.usage import intake
 from billtrack.usage.intake import Outcome, Status, submit
 from billtrack.usage.models import UsageDaily, UsageKey, UsageRecord
 from billtrack.usage.queries import records_by_id
-from billtrack.usage.rows import NewRecord
 from billtrack.usage.rules import UsageInput
 from tests.api.refusals import row_counts
 from tests.cast import SYSTEM, Cast, create_cast, create_record, terms
 from tests.conftest import make_settings
 from tests.services import PostgresServer, unique_name
+from tests.usage.faults import FAULTY, fail_at_quantity
 from tests.usage.racing import in_threads
 
 BERLIN = "Europe/Berlin"
@@ -228,21 +229,12 @@ def test_it_reverses_a_record_of_whatever_age_at_its_instant(cast: Cast) -> None
     assert (row.quantity, row.count) == (0, 2)
 
 
-def test_it_stores_nothing_when_it_fails_before_the_commit(
-    cast: Cast, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_stores_nothing_when_it_fails_before_the_commit(cast: Cast) -> None:
     before = row_counts()
-
-    def fail(records: Sequence[NewRecord]) -> list[int]:
-        append(records)
-        raise RuntimeError("a fault after everything was written")
-
-    append = store.append
-    monkeypatch.setattr(store, "append", fail)
-    with pytest.raises(RuntimeError):
-        create_record(cast, key="k")
+    fail_at_quantity()
+    with pytest.raises(DBAPIError):
+        create_record(cast, quantity=FAULTY, key="k")
     assert row_counts() == before
-    monkeypatch.undo()
     create_record(cast, key="k")
     assert db.session.query(UsageKey).count() == 1
 

@@ -1,0 +1,110 @@
+"""The facts for a group of records in few statements (PostgreSQL)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+from billtrack.core.periods import Month
+from billtrack.db import Driver
+from billtrack.usage.facts import Facts, months_of
+from billtrack.usage.one_statement import as_bytea
+from billtrack.usage.rows import UsedKey
+from billtrack.usage.store import MonthKey
+from billtrack.usage.submissions import Submission
+
+FEW = 200
+"""Up to so many, one statement with a row for each is quicker than one for each kind of fact."""
+
+_EACH = """
+SELECT
+    used.record_id, used.fingerprint, users.id, users.deactivated_at IS NULL, meters.id,
+    (
+        SELECT CAST(coalesce(sum(daily.quantity), 0) AS bigint) FROM usage_daily AS daily
+        WHERE daily.user_id = sent.user_id AND daily.meter_id = meters.id
+            AND daily.day BETWEEN sent.first AND sent.last
+    )
+FROM ROWS FROM (
+    json_to_recordset(%(rows)s::json)
+    AS (user_id bigint, event text, first date, last date, key_hash bytea)
+) WITH ORDINALITY AS sent (user_id, event, first, last, key_hash, position)
+LEFT JOIN users ON users.id = sent.user_id
+LEFT JOIN meters ON meters.code = sent.event
+LEFT JOIN usage_keys AS used ON used.key_hash = sent.key_hash
+ORDER BY sent.position
+"""
+_KEYS = """
+SELECT key_hash, record_id, fingerprint FROM usage_keys
+WHERE key_hash = ANY(%(hashes)s)
+"""
+_USERS = "SELECT id, deactivated_at IS NULL FROM users WHERE id = ANY(%(ids)s)"
+_METERS = "SELECT code, id FROM meters"
+_TOTALS = """
+SELECT asked.user_id, asked.meter_id, asked.first, CAST(sum(daily.quantity) AS bigint)
+FROM json_to_recordset(%(rows)s::json)
+    AS asked (user_id bigint, meter_id integer, first date, last date)
+JOIN usage_daily AS daily ON daily.user_id = asked.user_id
+    AND daily.meter_id = asked.meter_id AND daily.day BETWEEN asked.first AND asked.last
+GROUP BY asked.user_id, asked.meter_id, asked.first
+"""
+
+
+def find_facts(
+    driver: Driver, submissions: Sequence[Submission], hashes: Sequence[bytes | None]
+) -> Facts:
+    """Return what is known now of these records and of the keys that they come under."""
+    if len(submissions) <= FEW:
+        return _find_few(driver, submissions, hashes)
+    given = [key for key in hashes if key is not None]
+    rows = driver.execute(_KEYS, {"hashes": given}) if given else ()
+    keys = {bytes(row[0]): UsedKey(row[1], bytes(row[2])) for row in rows}
+    fresh = [sent for sent, key in zip(submissions, hashes, strict=True) if key not in keys]
+    if not fresh:
+        return Facts(keys, {}, {}, {})
+    meters: dict[str, int] = dict(driver.execute(_METERS))
+    ids = sorted({sent.item.user_id for sent in fresh})
+    users: dict[int, bool] = dict(driver.execute(_USERS, {"ids": ids}))
+    return Facts(keys, users, meters, _totals(driver, sorted(months_of(fresh, meters))))
+
+
+def _totals(driver: Driver, asked: Sequence[MonthKey]) -> Mapping[MonthKey, int]:
+    wanted = [
+        {"user_id": user_id, "meter_id": meter_id, **_bounds(month)}
+        for user_id, meter_id, month in asked
+    ]
+    rows = driver.execute(_TOTALS, {"rows": json.dumps(wanted)})
+    return {(user_id, meter_id, Month.of(first)): total for user_id, meter_id, first, total in rows}
+
+
+def _find_few(
+    driver: Driver, submissions: Sequence[Submission], hashes: Sequence[bytes | None]
+) -> Facts:
+    months = [Month.of(sent.day) for sent in submissions]
+    asked = [
+        {
+            "user_id": sent.item.user_id,
+            "event": sent.item.event,
+            "key_hash": as_bytea(key),
+            **_bounds(month),
+        }
+        for sent, key, month in zip(submissions, hashes, months, strict=True)
+    ]
+    keys: dict[bytes, UsedKey] = {}
+    is_active: dict[int, bool] = {}
+    meters: dict[str, int] = {}
+    totals: dict[MonthKey, int] = {}
+    rows = driver.execute(_EACH, {"rows": json.dumps(asked)}).fetchall()
+    for row, sent, key, month in zip(rows, submissions, hashes, months, strict=True):
+        record_id, content, user_id, active, meter_id, total = row
+        if key is not None and record_id is not None:
+            keys[key] = UsedKey(record_id, bytes(content))
+        if user_id is not None:
+            is_active[user_id] = active
+        if meter_id is not None:
+            meters[sent.item.event] = meter_id
+            totals[sent.item.user_id, meter_id, month] = total
+    return Facts(keys, is_active, meters, totals)
+
+
+def _bounds(month: Month) -> dict[str, str]:
+    return {"first": month.first.isoformat(), "last": month.last.isoformat()}
