@@ -58,15 +58,18 @@ class OneWriter(logging.StreamHandler[TextIO]):
             return False
         try:
             self._lines.append(self.format(record) + self.terminator)
+            self._write_what_waits()
         except Exception:  # noqa: BLE001 (a line that cannot be written stops no work)
             self.handleError(record)
+        return True
+
+    def _write_what_waits(self) -> None:
         # A line may come between the last look of who wrote and its letting go.
         while self._lines and self._writing.acquire(blocking=False):
             try:
                 self._write_all()
             finally:
                 self._writing.release()
-        return True
 
     def _write_all(self) -> None:
         lines: list[str] = []

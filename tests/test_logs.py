@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
+import logging
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from billtrack.logs import OneWriter
 from billtrack.screen import Screen
 from billtrack.supervisor import PROJECT_DIR
 
@@ -148,3 +153,56 @@ def test_up_leaves_json_lines_as_they_are(capsys: pytest.CaptureFixture[str]) ->
     assert json.loads(fault)["event"] == "Segmentation fault"
     assert json.loads(fault)["logger"] == "billtrack.web"
     assert json.loads(text)["event"] == '"only a text"'
+
+
+class SlowStream(io.StringIO):
+    """A stream that others write to while it is being written to."""
+
+    def __init__(self, meanwhile: Callable[[], None]) -> None:
+        super().__init__()
+        self.meanwhile = meanwhile
+
+    def write(self, text: str) -> int:
+        meanwhile, self.meanwhile = self.meanwhile, lambda: None
+        meanwhile()
+        return super().write(text)
+
+
+def line(text: str) -> logging.LogRecord:
+    return logging.LogRecord("test", logging.INFO, "", 0, text, None, None)
+
+
+def test_it_writes_what_came_while_it_wrote() -> None:
+    def meanwhile() -> None:
+        writer.handle(line("two"))
+        writer.handle(line("three"))
+
+    stream = SlowStream(meanwhile)
+    writer = OneWriter(stream)
+    writer.handle(line("one"))
+    assert stream.getvalue() == "one\ntwo\nthree\n"
+
+
+def test_it_loses_no_line_of_many_threads() -> None:
+    stream = io.StringIO()
+    writer = OneWriter(stream)
+
+    def write(thread: int) -> None:
+        for number in range(200):
+            writer.handle(line(f"{thread} {number}"))
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(write, range(8)))
+    lines = stream.getvalue().splitlines()
+    assert sorted(lines) == sorted(f"{thread} {n}" for thread in range(8) for n in range(200))
+    for thread in range(8):
+        own = [int(text.split()[1]) for text in lines if text.startswith(f"{thread} ")]
+        assert own == list(range(200))
+
+
+def test_a_log_that_cannot_be_written_stops_no_work(capsys: pytest.CaptureFixture[str]) -> None:
+    stream = io.StringIO()
+    writer = OneWriter(stream)
+    stream.close()
+    assert writer.handle(line("lost")) is True
+    assert "closed file" in capsys.readouterr().err
