@@ -7,7 +7,7 @@ snapshot and refuses writes, so that no page changes anything by accident.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -206,27 +206,28 @@ def single_statements() -> Iterator[Driver]:
     changes several tables changes all of them or none. What the driver raises leaves the block
     as SQLAlchemy's error.
     """
-    pooled = db.engine.raw_connection()
-    driver = cast("Driver", pooled.driver_connection)
-    driver.autocommit = True
+    driver: Driver | None = None
     try:
-        yield driver
-        driver.autocommit = False
+        with closing(db.engine.raw_connection()) as pooled:
+            driver = cast("Driver", pooled.driver_connection)
+            driver.autocommit = True
+            try:
+                yield driver
+            finally:
+                if driver.closed:
+                    pooled.invalidate()
+                else:
+                    driver.autocommit = False
     except psycopg.Error as error:
-        if driver.closed:
-            pooled.invalidate(error)
-        else:
-            driver.autocommit = False
+        is_lost = driver is None or driver.closed
         raise DBAPIError.instance(
             None,
             None,
             error,
             psycopg.Error,
-            connection_invalidated=driver.closed,
+            connection_invalidated=is_lost,
             dialect=db.engine.dialect,
         ) from error
-    finally:
-        pooled.close()
 
 
 def release_session(_error: BaseException | None) -> None:
