@@ -25,6 +25,7 @@ from sqlalchemy import (
     Integer,
     Numeric,
     Result,
+    Select,
     String,
     event,
     func,
@@ -32,6 +33,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import psycopg as psycopg_dialect
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, ORMExecuteState, Session
 from sqlalchemy.types import TypeDecorator, TypeEngine
@@ -190,6 +192,18 @@ def read_now(statement: Executable, parameters: Mapping[str, Any]) -> Sequence[A
             # Without BEGIN and ROLLBACK around it, each a way to the server and back.
             connection.execution_options(isolation_level="AUTOCOMMIT")
         return connection.execute(statement, parameters).all()
+
+
+def driver_text(statement: Select[*tuple[Any, ...]]) -> str:
+    """Return a query as the driver of PostgreSQL takes it, with its parameters by name."""
+    dialect = psycopg_dialect.dialect()  # type: ignore[no-untyped-call]
+    return str(statement.compile(dialect=dialect))
+
+
+def ask_driver(statement: str, parameters: Mapping[str, Any]) -> Sequence[Any]:
+    """Return the rows of one query as things stand (PostgreSQL); values are the driver's."""
+    with single_statements() as driver:
+        return driver.execute(statement.encode(), parameters).fetchall()
 
 
 def is_postgresql() -> bool:

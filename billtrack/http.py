@@ -6,6 +6,7 @@ import random
 import re
 import time
 from collections.abc import Mapping
+from functools import lru_cache
 from http import HTTPStatus
 from ipaddress import ip_address
 from wsgiref.types import WSGIEnvironment
@@ -102,6 +103,7 @@ def client_address() -> str | None:
     return _plain_address(request.remote_addr)
 
 
+@lru_cache(maxsize=1024)
 def _plain_address(given: str | None) -> str | None:
     # A zone after the address may be of any length.
     if given is None or len(given) > LONGEST_ADDRESS:

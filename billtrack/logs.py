@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Literal, TextIO
@@ -53,15 +54,24 @@ class OneWriter(logging.StreamHandler[TextIO]):
         self._writing = threading.Lock()
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Leave the line to be written, at once unless somebody is writing."""
+        """Write the line of a library."""
         if not self.filter(record):
             return False
         try:
-            self._lines.append(self.format(record) + self.terminator)
-            self._write_what_waits()
-        except Exception:  # noqa: BLE001 (a line that cannot be written stops no work)
+            line = self.format(record)
+        except Exception:  # noqa: BLE001 (a line that cannot be made stops no work)
             self.handleError(record)
+        else:
+            self.write_line(line)
         return True
+
+    def write_line(self, line: str) -> None:
+        """Leave the line to be written, at once unless somebody is writing."""
+        self._lines.append(line + self.terminator)
+        try:
+            self._write_what_waits()
+        except (OSError, ValueError) as error:  # a full disk, a closed stream: stops no work
+            print(f"A line of the log is lost: {error}", file=sys.stderr)  # noqa: T201
 
     def _write_what_waits(self) -> None:
         # A line may come between the last look of who wrote and its letting go.
@@ -80,22 +90,28 @@ class OneWriter(logging.StreamHandler[TextIO]):
         self.stream.flush()
 
 
+class Lines:
+    """What structlog hands finished lines to."""
+
+    def __init__(self, name: str = "", *, write: Callable[[str], None]) -> None:
+        self.name = name
+        self.debug = self.info = self.warning = self.error = self.critical = write
+
+
 def configure_logs(log_format: Format) -> None:
     """Write billtrack's and the libraries' logs to standard output."""
+    writer = OneWriter(sys.stdout)
+    writer.setFormatter(make_formatter(log_format))
     structlog.configure(
-        processors=[
-            # What is not printed, such as probes of health, costs next to nothing.
-            structlog.stdlib.filter_by_level,
-            *_SHARED,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
+        processors=[*_SHARED, *_finishing(log_format)],
+        # What is not printed, such as probes of health, costs next to nothing.
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        # Not by way of the library's loggers, which takes longer than the rest of a request.
+        logger_factory=lambda *names: Lines(*names[:1], write=writer.write_line),
         cache_logger_on_first_use=True,
     )
-    handler = OneWriter(sys.stdout)
-    handler.setFormatter(make_formatter(log_format))
     root = logging.getLogger()
-    root.handlers[:] = [handler]
+    root.handlers[:] = [writer]
     root.setLevel(logging.INFO)
     for noisy in ("alembic", "weasyprint", "fontTools", "huey"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
@@ -109,22 +125,36 @@ def make_formatter(log_format: Format | None = None) -> logging.Formatter:
     """
     if log_format is None:
         log_format = "json" if os.environ.get(FORMAT_SETTING) == "json" else "text"
-    renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer(ensure_ascii=False)
-        if log_format == "json"
-        else structlog.dev.ConsoleRenderer(
-            colors=False, exception_formatter=structlog.dev.plain_traceback
-        )
-    )
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=_SHARED,
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            structlog.processors.format_exc_info,
-            _redact,
-            renderer,
+            *_finishing(log_format),
         ],
     )
+
+
+def _finishing(log_format: Format) -> list[structlog.typing.Processor]:
+    """Return what makes a line of an event, whoever it comes from."""
+    as_json = structlog.processors.JSONRenderer(ensure_ascii=False)
+    renderer = as_json if log_format == "json" else _as_text
+    return [structlog.processors.format_exc_info, _redact, renderer]
+
+
+def _as_text(
+    _logger: structlog.typing.WrappedLogger, _method: str, event: structlog.typing.EventDict
+) -> str:
+    """Write an event for people: when, what, where, then name=value, and a traceback below."""
+    traceback = event.pop("exception", "")
+    timestamp, level, what, logger = (event.pop(name, "") for name in _FIRST)
+    values = "".join(f" {name}={_quoted(value)}" for name, value in event.items())
+    line = f"{timestamp} [{level:<8}] {what:<30} [{logger}]{values}"
+    return f"{line}\n{traceback}" if traceback else line
+
+
+def _quoted(value: object) -> str:
+    is_plain = not isinstance(value, str) or (value.isprintable() and " " not in value)
+    return str(value) if is_plain else repr(value)
 
 
 def json_line(text: str, *, logger: str) -> str:

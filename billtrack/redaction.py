@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 HIDDEN = "[redacted]"
@@ -50,7 +51,7 @@ _HINTS = (
 
 def redact(value: Any, name: str = "") -> Any:
     """Return the value of a field without what must not be read in a log."""
-    if name and name.lower().replace("-", "_") in SECRET_FIELDS:
+    if name and _is_secret(name):
         return HIDDEN
     if value is None or isinstance(value, bool | int | float):
         return value
@@ -60,6 +61,11 @@ def redact(value: Any, name: str = "") -> Any:
         return [redact(inner) for inner in value]
     text = str(value)
     return _LOOKS_SECRET.sub(_hide, text) if _has_hint(text.lower()) else text
+
+
+@lru_cache(maxsize=1024)
+def _is_secret(name: str) -> bool:
+    return name.lower().replace("-", "_") in SECRET_FIELDS
 
 
 def _has_hint(text: str) -> bool:

@@ -204,5 +204,6 @@ def test_a_log_that_cannot_be_written_stops_no_work(capsys: pytest.CaptureFixtur
     stream = io.StringIO()
     writer = OneWriter(stream)
     stream.close()
-    assert writer.handle(line("lost")) is True
-    assert "closed file" in capsys.readouterr().err
+    assert writer.handle(line("one")) is True
+    writer.write_line("two")
+    assert capsys.readouterr().err.count("closed file") == 2

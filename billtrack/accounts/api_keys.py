@@ -8,13 +8,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import ARRAY, String, any_, bindparam, select, update
 
 from billtrack import audit
 from billtrack.accounts.models import ApiKey, User
 from billtrack.accounts.permissions import Reach, Role, grantable_scopes
 from billtrack.core.errors import InvalidError, NotFoundError
-from billtrack.db import read_now
+from billtrack.db import ask_driver, driver_text, is_postgresql, read_now
 from billtrack.extensions import app_combiner, db
 
 PREFIX = "bt_live_"
@@ -39,7 +39,7 @@ class LiveKey:
     email: str
 
 
-_LIVE_KEYS = (
+_KEYS = (
     select(
         ApiKey.key_hash,
         ApiKey.id,
@@ -52,11 +52,11 @@ _LIVE_KEYS = (
         User.email,
     )
     .join(User, User.id == ApiKey.user_id)
-    .where(
-        ApiKey.key_hash.in_(bindparam("hashes", expanding=True)),
-        ApiKey.revoked_at.is_(None),
-        User.deactivated_at.is_(None),
-    )
+    .where(ApiKey.revoked_at.is_(None), User.deactivated_at.is_(None))
+)
+_LIVE_KEYS = _KEYS.where(ApiKey.key_hash.in_(bindparam("hashes", expanding=True)))
+_FOR_POSTGRESQL = driver_text(
+    _KEYS.where(ApiKey.key_hash == any_(bindparam("hashes", type_=ARRAY(String))))
 )
 
 
@@ -124,7 +124,8 @@ def find_live_key(secret: str, *, now: datetime) -> LiveKey | None:
 def find_together(secrets_: Sequence[str]) -> list[LiveKey | None]:
     """Return each key that is not revoked, in one query; whether it has expired is not asked."""
     hashes = [_hash(secret) for secret in secrets_]
-    rows = read_now(_LIVE_KEYS, {"hashes": sorted(set(hashes))})
+    wanted = {"hashes": sorted(set(hashes))}
+    rows = ask_driver(_FOR_POSTGRESQL, wanted) if is_postgresql() else read_now(_LIVE_KEYS, wanted)
     found = {key_hash: LiveKey(*values) for key_hash, *values in rows}
     return [found.get(one) for one in hashes]
 
