@@ -24,6 +24,12 @@ _NOT_DONE: Any = object()
 
 PATIENCE_SECONDS = 30.0
 
+GATHER_SECONDS = 0.001
+"""How long a group waits for those who were in the one before: just answered, they ask again.
+
+Much of what a group costs is the same for one and for twenty. Who is alone never waits.
+"""
+
 
 class GaveUpWaiting(UnavailableError):
     """What was before it took so long that this was taken back; nothing of it was done."""
@@ -52,6 +58,8 @@ class Combiner(Generic[T, R]):
         self._lock = threading.Lock()
         self._waiting: list[_Request[T, R]] = []
         self._is_led = False
+        self._last_size = 0
+        self._enough: threading.Lock | None = None
         _combiners.add(self)
 
     def ask(self, item: T) -> R:
@@ -63,6 +71,7 @@ class Combiner(Generic[T, R]):
         with self._lock:
             self._waiting.append(mine)
             leads, self._is_led = not self._is_led, True
+            self._tell_if_enough()
         if not leads:
             self._wait(mine)
         if leads or mine.leads_next:
@@ -76,6 +85,8 @@ class Combiner(Generic[T, R]):
         self._lock = threading.Lock()
         self._waiting = []
         self._is_led = False
+        self._last_size = 0
+        self._enough = None
 
     def _wait(self, mine: _Request[T, R]) -> None:
         if mine.woken.acquire(timeout=self._patience):
@@ -89,9 +100,12 @@ class Combiner(Generic[T, R]):
 
     def _lead(self) -> None:
         """Do what waits, first what the caller asked for, then let the next one lead."""
+        if self._last_size > 1:
+            self._gather()
         with self._lock:
             taken = self._waiting[: self._at_most]
             del self._waiting[: self._at_most]
+            self._last_size = len(taken)
         try:
             self._do(taken)
         finally:
@@ -102,6 +116,23 @@ class Combiner(Generic[T, R]):
                     self._waiting[0].woken.release()
             for one in taken[1:]:
                 one.woken.release()
+
+    def _gather(self) -> None:
+        """Wait a moment until as many ask as did the last time."""
+        enough = threading.Lock()
+        enough.acquire()
+        with self._lock:
+            self._enough = enough
+            self._tell_if_enough()
+        enough.acquire(timeout=GATHER_SECONDS)
+        with self._lock:
+            self._enough = None
+
+    def _tell_if_enough(self) -> None:
+        """Let the group begin that is waiting for others; only with the lock."""
+        if self._enough is not None and len(self._waiting) >= self._last_size:
+            self._enough.release()
+            self._enough = None
 
     def _do(self, taken: Sequence[_Request[T, R]]) -> None:
         try:

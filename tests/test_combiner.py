@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
+from billtrack import combiner
 from billtrack.combiner import Combiner, GaveUpWaiting, _Request
 
 PATIENCE = 30
@@ -126,3 +127,28 @@ def until(is_so: Callable[[], bool]) -> None:
     while not is_so():
         assert time.monotonic() < deadline
         time.sleep(0.001)
+
+
+def test_it_waits_a_moment_for_as_many_as_the_last_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(combiner, "GATHER_SECONDS", PATIENCE)
+    desk = Desk()
+    with ThreadPoolExecutor(4) as threads:
+        asked = desk.ask_at_once([1, 2, 3, 4], threads)
+        desk.gate.set()
+        assert [one.result(PATIENCE) for one in asked] == [10, 20, 30, 40]
+        again = []
+        for number, item in enumerate([5, 6, 7]):
+            again.append(threads.submit(desk.combiner.ask, item))
+            until(lambda: len(desk.combiner._waiting) > number or len(desk.groups) == 3)  # noqa: B023
+        assert [one.result(PATIENCE) for one in again] == [50, 60, 70]
+    assert desk.groups == [[1], [2, 3, 4], [5, 6, 7]]
+
+
+def test_it_does_not_wait_for_those_who_do_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(combiner, "GATHER_SECONDS", 0.01)
+    desk = Desk()
+    desk.gate.set()
+    desk.combiner._last_size = 3
+    assert desk.combiner.ask(1) == 10
+    monkeypatch.setattr(combiner, "GATHER_SECONDS", 10 * PATIENCE)
+    assert [desk.combiner.ask(item) for item in (2, 3)] == [20, 30]  # alone, at once

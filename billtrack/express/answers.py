@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pydantic_core import to_json
+
 from billtrack.access import Principal
-from billtrack.api.v1.usage import UsageRecordOut, record_json
+from billtrack.api.v1.usage import record_json
 from billtrack.core.errors import BilltrackError
 from billtrack.usage.queries import RecordView
 
@@ -34,6 +36,5 @@ def answer_with(
 ) -> Answer:
     """Return the record as the routes write it."""
     # Not checked once more: the values come from the database or were just stored.
-    out = UsageRecordOut.model_construct(**record_json(record))
-    text = out.model_dump_json(ensure_ascii=True) + "\n"
-    return Answer(status, text.encode(), route, who, location)
+    body = to_json(record_json(record), ensure_ascii=True) + b"\n"
+    return Answer(status, body, route, who, location)

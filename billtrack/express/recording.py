@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from wsgiref.types import WSGIEnvironment
@@ -74,9 +74,7 @@ def record_together(asked: Sequence[_Asked]) -> list[_Done | None]:
         owners = _owners(asked)
         if not owners:
             return done
-        outcomes = intake.submit_together(
-            [_submission(asked[place], who) for place, who in owners.items()]
-        )
+        outcomes = intake.submit_together(_submissions(asked, owners))
     except SQLAlchemyError:
         return done
     for (place, who), outcome in zip(owners.items(), outcomes, strict=True):
@@ -93,11 +91,17 @@ def _owners(asked: Sequence[_Asked]) -> dict[int, Principal]:
     return {place: who for place, who in found if who is not None}
 
 
-def _submission(one: _Asked, who: Principal) -> Submission:
-    terms = Terms(
-        recorded_by_id=who.user_id,
-        now=one.now,
-        calendar=current_calendar(),
-        backfill_days=current_settings().backfill_days,
-    )
-    return Submission(one.item, terms)
+def _submissions(asked: Sequence[_Asked], owners: Mapping[int, Principal]) -> list[Submission]:
+    calendar, backfill_days = current_calendar(), current_settings().backfill_days
+    return [
+        Submission(
+            asked[place].item,
+            Terms(
+                recorded_by_id=who.user_id,
+                now=asked[place].now,
+                calendar=calendar,
+                backfill_days=backfill_days,
+            ),
+        )
+        for place, who in owners.items()
+    ]

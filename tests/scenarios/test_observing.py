@@ -81,8 +81,9 @@ def test_all_processes_of_up_count_together_and_outlive_their_deaths(
 
     def record(times: int) -> None:
         for _ in range(times):
-            sent = observed.ask("POST", "/api/v1/usage/", key=provider.key, body=RECORD)
-            assert sent.status == 201
+            body = {"records": [RECORD]}
+            sent = observed.ask("POST", "/api/v1/usage/batch", key=provider.key, body=body)
+            assert sent.status == 200
 
     with observed.start("up") as up:
         up.wait_for("Press Ctrl-C")
@@ -109,10 +110,10 @@ def test_all_processes_of_up_count_together_and_outlive_their_deaths(
 
     assert folders(observed) == []
     lines = [json.loads(line) for line in up.lines]
-    requests = [line for line in lines if line.get("path") == "/api/v1/usage/"]
+    requests = [line for line in lines if line.get("path") == "/api/v1/usage/batch"]
     assert len(requests) == 40
     assert {line["user_id"] for line in requests} == {provider.id}
-    assert {line["status"] for line in requests} == {201}
+    assert {line["status"] for line in requests} == {200}
     assert all(line["key_id"] and line["request_id"] for line in requests)
     assert provider.key not in up.text
     assert TOKEN not in up.text
