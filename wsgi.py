@@ -1,6 +1,6 @@
 """The WSGI entry point: `granian --interface wsgi wsgi:app`, or `flask --app wsgi`."""
 
-from billtrack.process import die_with_parent
+from billtrack.process import die_with_parent, settle
 
 die_with_parent()
 
@@ -13,3 +13,4 @@ settings = load_settings()
 configure_logs(settings.log_format)
 app = create_app(settings, statement_seconds=settings.statement_seconds)
 app.wsgi_app = BodyFirst(app.wsgi_app)  # type: ignore[method-assign]  # Flask's own way to wrap
+settle()

@@ -21,6 +21,7 @@ from billtrack.accounts.permissions import Role
 from billtrack.core.periods import DateRange, Month
 from billtrack.db import end_read
 from billtrack.extensions import current_calendar, db
+from billtrack.process import settle
 from billtrack.statements.queries import Terms, list_statements
 from tests.scenarios.accounts import Account, create_account
 
@@ -46,6 +47,7 @@ def measure(place: Place, run: Run) -> Iterator[Result]:
         month = Month.of(terms.calendar.today(terms.now)).previous
         user = FIRST_ID + 7
         path = f"/api/v1/users/{user}/statement?month={month}"
+        settle()  # as the web server does when it has started
         one = milliseconds(lambda: _get(path, manager), times=20)
         one_sum = milliseconds(lambda: _sum(SUM_OF_ONE, month.dates, user), times=20)
         one()

@@ -15,7 +15,7 @@ from xml.etree import ElementTree as ET
 
 from billtrack.documents.styles import share_styles
 from billtrack.documents.tokens import read_tokens, with_values
-from billtrack.process import die_with_parent
+from billtrack.process import die_with_parent, settle
 
 if TYPE_CHECKING:
     from weasyprint import CSS, HTML
@@ -55,8 +55,7 @@ def start(folder: str) -> None:
     render_pdf("<html><head><title>Nothing</title></head><body>0</body></html>", "warm-up")
     # What is loaded now stays: collections need not look through it, and need not come
     # many times within a document.
-    gc.collect()
-    gc.freeze()
+    settle()
     gc.set_threshold(GARBAGE)
 
 
