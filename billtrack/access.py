@@ -17,7 +17,7 @@ from flask import g, request, session
 from structlog.contextvars import bind_contextvars
 
 from billtrack import audit
-from billtrack.accounts import api_keys, sessions
+from billtrack.accounts import api_keys, sessions, throttle
 from billtrack.accounts.permissions import Permission, Reach, Role, granted
 from billtrack.core.errors import ForbiddenError, UnauthenticatedError
 from billtrack.db import transaction
@@ -25,6 +25,7 @@ from billtrack.http import client_address
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 SESSION_COOKIE_KEY = "sid"
 PERMISSION_ATTRIBUTE = "billtrack_permission"
@@ -87,6 +88,23 @@ def public(view: Callable[P, R]) -> Callable[P, R]:
     """Mark a view that answers without credentials."""
     setattr(view, PERMISSION_ATTRIBUTE, PUBLIC)
     return view
+
+
+def attempt_sign_in(email: str, try_password: Callable[[datetime], T]) -> T:
+    """Return what trying a password for this address returns, if it may be tried at all.
+
+    `try_password` is called in a transaction of its own. Raises TooManyTries, and what it
+    raises: that is counted whatever it was.
+    """
+    now, address = datetime.now(UTC), client_address()
+    with transaction():
+        refusal = throttle.count_try(email=email, address=address, actor=actor(), now=now)
+    if refusal is not None:
+        raise refusal
+    with transaction():
+        result = try_password(now)
+        throttle.forgive(email=email, address=address)
+    return result
 
 
 def principal() -> Principal:

@@ -25,6 +25,7 @@ from billtrack.core.errors import (
     ForbiddenError,
     InvalidError,
     NotFoundError,
+    TooManyRequestsError,
     UnauthenticatedError,
     UnavailableError,
     UnparsableError,
@@ -40,6 +41,7 @@ STATUS_OF: tuple[tuple[type[BilltrackError], int], ...] = (
     (NotFoundError, 404),
     (ConflictError, 409),
     (InvalidError, 422),
+    (TooManyRequestsError, 429),
     (UnavailableError, 503),
 )
 
@@ -82,7 +84,10 @@ def answer_error(error: Exception) -> AnyResponse:
     """Return the answer to any exception that left a view."""
     if isinstance(error, BilltrackError):
         status = next((code for kind, code in STATUS_OF if isinstance(error, kind)), 500)
-        return _answer(status, error.code, error.detail, error.errors)
+        response = _answer(status, error.code, error.detail, error.errors)
+        if isinstance(error, TooManyRequestsError):
+            response.headers["Retry-After"] = str(error.retry_after)
+        return response
     if isinstance(error, CSRFError):
         return _answer(400, "csrf", "This form was open for too long. Go back and send it again.")
     if isinstance(error, HTTPException):

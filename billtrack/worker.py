@@ -17,6 +17,7 @@ from huey.consumer import Consumer
 from sqlalchemy.exc import SQLAlchemyError
 
 from billtrack.accounts.recovery import PASSWORD_REQUEST, answer_request
+from billtrack.accounts.throttle import forget_old_tries
 from billtrack.app import create_app
 from billtrack.config import Settings
 from billtrack.db import database_now, transaction
@@ -133,6 +134,7 @@ def _keep(app: APIFlask, runner: Runner, stopping: threading.Event) -> None:
                     mend_queue()
                 with transaction():
                     sweep(now=now)
+                    forget_old_tries(now)
         except SQLAlchemyError as error:
             # The database is away: leases run out meanwhile, and the next round goes on.
             log.warning("database_unavailable", error=str(error))

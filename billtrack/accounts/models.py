@@ -106,6 +106,17 @@ class OneTimeLink(Base):
     ended_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
 
 
+class SignInTry(Base):
+    """How often a password was tried in a window, by account, by address, and by both."""
+
+    __tablename__ = "sign_in_tries"
+    __table_args__ = (Index(None, "ends_at"),)
+
+    subject: Mapped[bytes] = mapped_column(LargeBinary(16), primary_key=True)
+    tries: Mapped[int] = mapped_column(Integer)
+    ends_at: Mapped[datetime] = mapped_column(UTCDateTime)
+
+
 class CommandKey(Base):
     """The answer to a creating request, kept 24 hours for whoever repeats it."""
 

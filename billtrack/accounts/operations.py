@@ -51,7 +51,9 @@ def create_user(
         email=address,
         name=checked_name(name),
         role=role,
-        password_hash=hash_password(password) if password is not None else None,
+        password_hash=(
+            hash_password(password, about=(address, name)) if password is not None else None
+        ),
         created_at=now,
     )
     db.session.add(user)

@@ -10,11 +10,10 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, and_, select, update
 
 from billtrack import audit
-from billtrack.accounts.links import end_links
 from billtrack.accounts.models import User, UserSession
-from billtrack.accounts.passwords import hash_password, verify_password
+from billtrack.accounts.passwords import verify_password
 from billtrack.accounts.queries import find_user_by_email
-from billtrack.core.errors import InvalidError, NotFoundError, UnauthenticatedError
+from billtrack.core.errors import NotFoundError, UnauthenticatedError
 from billtrack.db import row_count
 from billtrack.extensions import db
 
@@ -27,12 +26,6 @@ class SignInRefused(UnauthenticatedError):
     """E-mail and password do not belong together; says nothing about which is wrong."""
 
     code = "sign_in_refused"
-
-
-class WrongPassword(InvalidError):
-    """What was typed is not the password of this account."""
-
-    code = "wrong_password"
 
 
 class SessionNotFound(NotFoundError):
@@ -122,31 +115,8 @@ def revoke_other_sessions(
     return len(others)
 
 
-def change_password(
-    user_id: int,
-    *,
-    session_id: int | None,
-    current: str,
-    password: str,
-    actor: audit.Actor,
-    now: datetime,
-) -> str:
-    """Set another password and return a new secret id for this session.
-
-    Every other session ends, and the secret that this one had is worthless: whoever knew the
-    old password or held a cookie is out. Raises WrongPassword, and InvalidError for a new
-    password that is none.
-    """
-    # Two changes at once: the second waits here and then meets the password of the first.
-    user = db.session.get_one(User, user_id, with_for_update=True)
-    if not verify_password(user.password_hash, current):
-        raise WrongPassword.at("current_password", "This is not your present password.")
-    user.password_hash = hash_password(password)
-    audit.record(
-        "user.password_changed", actor=actor, now=now, object_type="user", object_id=user.id
-    )
-    end_links(user.id, now=now)
-    revoke_other_sessions(user.id, keep=session_id, actor=actor, now=now)
+def renew_secret(session_id: int | None) -> str:
+    """Return a new secret id for the session; whoever knew the one before is out."""
     token = secrets.token_urlsafe(32)
     db.session.execute(
         update(UserSession).where(UserSession.id == session_id).values(token_hash=_hash(token))

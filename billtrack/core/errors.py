@@ -72,6 +72,16 @@ class ConflictError(BilltrackError):
     code = "conflict"
 
 
+class TooManyRequestsError(BilltrackError):
+    """Somebody asks more often than is allowed (429); after `retry_after` seconds not any more."""
+
+    code = "rate_limited"
+
+    def __init__(self, detail: str, *, retry_after: int) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
+
+
 class UnavailableError(BilltrackError):
     """A part that is needed is away for now; trying again later is right (503)."""
 

@@ -9,7 +9,7 @@ from flask import flash, redirect, render_template, session, url_for
 from flask.typing import ResponseReturnValue
 
 from billtrack import access
-from billtrack.accounts import operations, queries, sessions
+from billtrack.accounts import credentials, operations, queries, sessions
 from billtrack.accounts.models import User, UserSession
 from billtrack.accounts.permissions import Permission
 from billtrack.core.errors import InvalidError
@@ -159,7 +159,7 @@ def _save(form: ProfileForm) -> None:
 def _set_password(form: PasswordForm) -> None:
     who = access.principal()
     with transaction():
-        token = sessions.change_password(
+        token = credentials.change_password(
             who.user_id,
             session_id=who.session_id,
             current=form.current_password.data,

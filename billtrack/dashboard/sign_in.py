@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 
 from flask import flash, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 
 from billtrack import access
 from billtrack.accounts import sessions
+from billtrack.accounts.models import User
 from billtrack.accounts.permissions import Permission, Role
 from billtrack.accounts.queries import has_administrator
+from billtrack.accounts.throttle import TooManyTries
 from billtrack.core.errors import ConflictError, InvalidError, NotFoundError
 from billtrack.customers.operations import open_account
 from billtrack.dashboard.blueprint import dashboard
@@ -38,19 +41,31 @@ def sign_in() -> ResponseReturnValue:
         status = 422 if form.is_submitted() else 200
         return render_template("dashboard/sign_in/sign_in.html", form=form), status
     try:
-        with transaction():
-            _, token = sessions.sign_in(
-                email=form.email.data,
-                password=form.password.data,
-                now=datetime.now(UTC),
-                address=client_address(),
-                user_agent=request.user_agent.string,
-            )
+        _, token = access.attempt_sign_in(form.email.data, partial(_try, form))
     except sessions.SignInRefused:
-        form.form_errors.append("The e-mail address or the password is wrong.")
-        return render_template("dashboard/sign_in/sign_in.html", form=form), 401
+        return _refuse(form, "The e-mail address or the password is wrong.", 401)
+    except TooManyTries as error:
+        return _refuse(form, error.detail, 429, {"Retry-After": str(error.retry_after)})
     _start(token)
     return redirect(_target(), code=303)
+
+
+def _try(form: SignInForm, now: datetime) -> tuple[User, str]:
+    return sessions.sign_in(
+        email=form.email.data,
+        password=form.password.data,
+        now=now,
+        address=client_address(),
+        user_agent=request.user_agent.string,
+    )
+
+
+def _refuse(
+    form: SignInForm, why: str, status: int, headers: dict[str, str] | None = None
+) -> ResponseReturnValue:
+    form.form_errors.append(why)
+    page = render_template("dashboard/sign_in/sign_in.html", form=form)
+    return page, status, headers or {}
 
 
 @dashboard.post("/sign-out")

@@ -99,6 +99,30 @@ def test_it_bounds_passwords(length: int) -> None:
         hash_password("x" * length)
 
 
+@pytest.mark.parametrize(
+    "password",
+    [
+        *(
+            "passwordpassword",
+            "123456789012",
+            "qwertyuiop12",
+            "iloveyouforever",
+            "aaaaaaaaaaaaaaaa",
+        ),
+        *("billtrack2026!", "P4ssw0rd12345", "lovelace-1815", "ada.lovelace99"),
+    ],
+)
+def test_it_refuses_what_is_soon_guessed(password: str) -> None:
+    with pytest.raises(InvalidError) as refused:
+        hash_password(password, about=("ada.lovelace@test.example", "Ada Lovelace"))
+    assert refused.value.errors[0].field == "password"
+
+
+def test_it_takes_several_words_and_what_is_random() -> None:
+    for password in (PASSWORD, "kX9#vLq2pTz8", "Grüße aus dem Süden, bald"):
+        assert verify_password(hash_password(password, about=("ada",)), password)
+
+
 def test_it_knows_a_password_by_its_hash_alone() -> None:
     stored = hash_password(PASSWORD)
     assert PASSWORD not in stored

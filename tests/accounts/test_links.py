@@ -11,13 +11,14 @@ from sqlalchemy import select
 
 from billtrack import audit
 from billtrack.accounts import links, recovery
+from billtrack.accounts.credentials import change_password
 from billtrack.accounts.links import LIFETIME, MOST_AN_HOUR, LinkRefused, Purpose, TooManyLinks
 from billtrack.accounts.models import OneTimeLink, User, UserSession
 from billtrack.accounts.operations import deactivate_user, update_user
 from billtrack.accounts.passwords import verify_password
 from billtrack.accounts.permissions import Breadth, Reach
 from billtrack.accounts.recovery import NoPasswordToReset, NotToBeInvited
-from billtrack.accounts.sessions import change_password, list_sessions, sign_in
+from billtrack.accounts.sessions import list_sessions, sign_in
 from billtrack.audit.models import AuditEntry
 from billtrack.core.errors import InvalidError
 from billtrack.db import transaction

@@ -9,8 +9,9 @@ from apiflask import APIFlask
 from sqlalchemy import update
 
 from billtrack.accounts import sessions
+from billtrack.accounts.credentials import WrongPassword, change_password
 from billtrack.accounts.models import User, UserSession
-from billtrack.accounts.sessions import IDLE_LIMIT, SessionNotFound, SignInRefused, WrongPassword
+from billtrack.accounts.sessions import IDLE_LIMIT, SessionNotFound, SignInRefused
 from billtrack.audit import Actor
 from billtrack.audit.models import AuditEntry, AuditPersonalValue
 from billtrack.core.errors import InvalidError
@@ -53,7 +54,7 @@ def session_id_of(token: str) -> int:
 def change(user: User, token: str, *, current: str = PASSWORD, password: str = NEW) -> str:
     session_id = session_id_of(token)
     with transaction():
-        return sessions.change_password(
+        return change_password(
             user.id,
             session_id=session_id,
             current=current,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from apiflask import APIFlask
 from sqlalchemy import update
 
+from billtrack.accounts import sessions
 from billtrack.accounts.models import User, UserSession
 from billtrack.accounts.permissions import Role
-from billtrack.accounts.sessions import IDLE_LIMIT, LIFETIME
+from billtrack.accounts.sessions import IDLE_LIMIT, LIFETIME, SignInRefused
+from billtrack.accounts.throttle import MOST_HERE
 from billtrack.db import transaction
 from billtrack.extensions import db
 from tests.cast import PASSWORD, Cast, create_user
@@ -27,6 +30,17 @@ def ada(app: APIFlask) -> User:
 def sign_in(visitor: Visitor, email: str, password: str = PASSWORD, *, next_: str = "") -> Page:
     page = visitor.open("/sign-in" + (f"?next={next_}" if next_ else ""))
     return visitor.send(page, "/sign-in", {"email": email, "password": password})
+
+
+def try_password(email: str) -> None:
+    with transaction():
+        sessions.sign_in(
+            email=email,
+            password="wrong horse battery",
+            now=datetime.now(UTC),
+            address=None,
+            user_agent=None,
+        )
 
 
 def deactivate(user: User) -> None:
@@ -258,3 +272,34 @@ def test_it_sends_an_htmx_request_of_an_ended_session_to_sign_in(app: APIFlask, 
 
 def test_it_sends_who_is_signed_in_on_to_the_start_page(app: APIFlask, cast: Cast) -> None:
     assert Visitor(app, cast.customer).request("GET", "/sign-in").location == "/"
+
+
+def test_it_pauses_after_some_tries_and_says_for_how_long(app: APIFlask, ada: User) -> None:
+    visitor = Visitor(app)
+    for _ in range(MOST_HERE):
+        assert sign_in(visitor, "ada@test.example", "wrong horse battery").status == 401
+    page = sign_in(visitor, "ada@test.example")
+    assert (page.status, page.alerts) == (429, ["Too many tries. Try again in 15 minutes."])
+    assert 0 < int(page.answer.headers["Retry-After"]) <= 900
+    assert page.values("/sign-in")["email"] == "ada@test.example"
+    assert [sign_in(visitor, "nobody@test.example").status for _ in range(MOST_HERE + 1)] == [
+        *([401] * MOST_HERE),
+        429,
+    ]
+
+
+def test_who_knows_the_password_is_never_paused(app: APIFlask, ada: User) -> None:
+    for _ in range(MOST_HERE + 3):
+        assert sign_in(Visitor(app), "ada@test.example").location == "/"
+
+
+def test_the_time_tells_nothing_about_an_account(app: APIFlask, ada: User) -> None:
+    taken: dict[str, list[float]] = {"ada@test.example": [], "nobody@test.example": []}
+    for _ in range(MOST_HERE):
+        for email, times in taken.items():
+            started = time.perf_counter()
+            with pytest.raises(SignInRefused):
+                try_password(email)
+            times.append(time.perf_counter() - started)
+    known, unknown = (min(times) for times in taken.values())
+    assert 1 / 3 < known / unknown < 3

@@ -1,0 +1,135 @@
+"""Sign-in throttled: how often a password may be tried before a pause.
+
+Tries are counted in the database, before the password is looked at, so that all processes
+count together and a hundred tries at once get no further than one after the other. What is
+counted is what was typed: an address without an account is treated like one with.
+
+Nobody can lock an account for long from one place: the narrow limit is for one account from
+one address. Only tries from very many addresses reach the limit of the account as a whole,
+and every limit ends with its window, however many tries come meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from hashlib import blake2b
+from ipaddress import IPv6Address, ip_address
+
+from sqlalchemy import case, delete, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from billtrack import audit
+from billtrack.accounts.models import SignInTry
+from billtrack.core.errors import TooManyRequestsError
+from billtrack.db import is_postgresql
+from billtrack.extensions import db
+
+WINDOW = timedelta(minutes=15)
+MOST_HERE = 5
+"""Tries at one account from one address in a window."""
+MOST_FROM_ADDRESS = 50
+MOST_AT_ACCOUNT = 100
+KEPT = timedelta(hours=1)
+
+_NETWORK_BITS = 64
+"""Of an IPv6 address: who has one has all that begin with these."""
+
+
+class TooManyTries(TooManyRequestsError):
+    """A password was tried too often; trying again helps only after the pause."""
+
+    code = "too_many_tries"
+
+
+def count_try(
+    *, email: str, address: str | None, actor: audit.Actor, now: datetime
+) -> TooManyTries | None:
+    """Count a try; return what refuses it, to be raised once that is stored.
+
+    The first refusal in a window is an entry of the audit log, with the address that was typed.
+    """
+    email = email.strip().lower()
+    refusal: TooManyTries | None = None
+    for subject, most in _subjects(email, address):
+        tries, ends_at = _add_one(subject, now)
+        if tries <= most:
+            continue
+        refusal = refusal or _refuse(ends_at - now)
+        if tries == most + 1:
+            audit.record(
+                "sign_in.throttled",
+                actor=actor,
+                now=now,
+                object_type="sign_in",
+                personal={"email": email},
+            )
+    return refusal
+
+
+def forgive(*, email: str, address: str | None) -> None:
+    """Take back the try that was right; from here at this account all of them."""
+    (here, _), *others = _by_width(email.strip().lower(), address)
+    db.session.execute(delete(SignInTry).where(SignInTry.subject == here))
+    for subject, _ in sorted(others):
+        one_less = update(SignInTry).where(SignInTry.subject == subject, SignInTry.tries > 0)
+        db.session.execute(one_less.values(tries=SignInTry.tries - 1))
+
+
+def forget_old_tries(now: datetime) -> None:
+    """Remove what was counted in windows that ended an hour ago."""
+    db.session.execute(delete(SignInTry).where(SignInTry.ends_at < now - KEPT))
+
+
+def _subjects(email: str, address: str | None) -> Sequence[tuple[bytes, int]]:
+    # In one order, so that two tries never wait for each other in a circle.
+    return sorted(_by_width(email, address))
+
+
+def _by_width(email: str, address: str | None) -> Sequence[tuple[bytes, int]]:
+    network = _network(address)
+    return [
+        (_digest("here", email, network), MOST_HERE),
+        (_digest("address", network), MOST_FROM_ADDRESS),
+        (_digest("account", email), MOST_AT_ACCOUNT),
+    ]
+
+
+def _network(address: str | None) -> str:
+    if address is None:
+        return ""
+    parsed = ip_address(address)
+    if not isinstance(parsed, IPv6Address):
+        return address
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return f"{int(parsed) >> (128 - _NETWORK_BITS):x}/{_NETWORK_BITS}"
+
+
+def _digest(*parts: str) -> bytes:
+    # Neither addresses nor what was typed lie in the table.
+    return blake2b("\0".join(parts).encode(), digest_size=16, person=b"billtrack.tries").digest()
+
+
+def _add_one(subject: bytes, now: datetime) -> tuple[int, datetime]:
+    insert = postgresql.insert if is_postgresql() else sqlite.insert
+    first = insert(SignInTry).values(subject=subject, tries=1, ends_at=now + WINDOW)
+    is_over = SignInTry.ends_at <= now
+    counted = first.on_conflict_do_update(
+        index_elements=[SignInTry.subject],
+        set_={
+            "tries": case((is_over, 1), else_=SignInTry.tries + 1),
+            "ends_at": case((is_over, first.excluded.ends_at), else_=SignInTry.ends_at),
+        },
+    )
+    row = db.session.execute(counted.returning(SignInTry.tries, SignInTry.ends_at)).one()
+    return row.tries, row.ends_at
+
+
+def _refuse(pause: timedelta) -> TooManyTries:
+    seconds = max(1, round(pause.total_seconds()))
+    minutes = -(-seconds // 60)
+    return TooManyTries(
+        f"Too many tries. Try again in {minutes} minute{'s' if minutes > 1 else ''}.",
+        retry_after=seconds,
+    )
