@@ -30,7 +30,7 @@ from billtrack.provisioning.demo_reset import remove_demo
 from billtrack.provisioning.initialise import initialise, setup_link
 from billtrack.supervisor import find_port_problem, loopback_of, supervise, web_command
 from billtrack.terminal import Commands, confirm
-from billtrack.usage_commands import verify
+from billtrack.usage_commands import usage, verify
 from billtrack.worker import run_worker
 
 
@@ -41,7 +41,7 @@ def billtrack() -> None:
     """Self-hosted usage tracker and billing system."""
 
 
-for command in (create_admin, create_user, api_key, verify, backup, restore, database):
+for command in (create_admin, create_user, api_key, usage, verify, backup, restore, database):
     billtrack.add_command(command)
 
 

@@ -537,3 +537,39 @@ def test_verify_names_rollups_that_differ_and_repairs_them(terminal: Terminal) -
     assert repaired.out == (
         difference + "Repaired. Once more:\n0 rollups of 1 users equal their records.\n"
     )
+
+
+def test_a_usage_file_is_tried_then_imported_and_told_line_by_line(terminal: Terminal) -> None:
+    create_user(terminal)
+    customer = create_user(terminal, role="customer", email="pays@x.example")
+    at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    rows = (
+        f"{customer},api_calls,5,{at}\n{customer},api_calls,5,{at}\n{customer},api_calls,x,{at}\n"
+    )
+    (terminal.folder / "usage.csv").write_text(f"user_id,event,quantity,occurred_at\n{rows}")
+    importing = ("usage", "import", "usage.csv", "--as", "clock@x.example")
+    reason = "line 4: quantity: Write a whole number from 1 to 10^15.\n"
+    dry = terminal.run(*importing, "--dry-run")
+    told = "Would be: 2 accepted, 0 duplicate, 0 conflict, 1 rejected.\n"
+    assert (dry.code, dry.out, dry.err) == (1, told, reason)
+    first = terminal.run(*importing, "--refused", "refused.csv")
+    told = "Lines: 2 accepted, 0 duplicate, 0 conflict, 1 rejected.\n"
+    assert (first.code, first.out, first.err) == (1, told, reason)
+    refused = terminal.folder / "refused.csv"
+    refused.write_text(refused.read_text().replace(",x,", ",6,"))
+    mended = terminal.run("usage", "import", "refused.csv", "--as", "clock@x.example")
+    assert (mended.code, mended.out) == (
+        0,
+        "Lines: 1 accepted, 0 duplicate, 0 conflict, 0 rejected.\n",
+    )
+
+
+def test_a_usage_file_is_refused_whole_in_one_sentence(terminal: Terminal) -> None:
+    create_user(terminal)
+    create_user(terminal, role="customer", email="pays@x.example")
+    (terminal.folder / "usage.csv").write_text("user_id,event\n")
+    importing = ("usage", "import", "usage.csv", "--as")
+    assert terminal.run(*importing, "clock@x.example").refuses("quantity is missing")
+    assert terminal.run(*importing, "pays@x.example").refuses("may not record usage")
+    assert terminal.run(*importing, "nobody@x.example").refuses("no active account")
+    assert terminal.run("usage", "import", "none.csv", "--as", "clock@x.example").code == 2

@@ -98,6 +98,18 @@ def find_activity(user_ids: Sequence[int]) -> dict[int, bool]:
     return found
 
 
+def find_ids_by_email(emails: Sequence[str]) -> dict[str, int]:
+    """Return the ids of those of these accounts that exist, by address in small letters."""
+    found: dict[str, int] = {}
+    for start in range(0, len(emails), CHUNK):
+        wanted = User.email.in_(emails[start : start + CHUNK])
+        found |= {
+            row.email: row.id
+            for row in db.session.execute(select(User.email, User.id).where(wanted))
+        }
+    return found
+
+
 def list_customers() -> Sequence[User]:
     """Return every active customer, by name."""
     query = select(User).where(User.role == Role.CUSTOMER, User.deactivated_at.is_(None))

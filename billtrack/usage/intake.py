@@ -30,6 +30,7 @@ __all__ = [
     "Outcome",
     "Status",
     "get_answer",
+    "preview",
     "reverse",
     "submit",
     "submit_one",
@@ -68,6 +69,11 @@ def submit(inputs: Sequence[UsageInput], *, terms: Terms, is_whole: bool = False
     would have been accepted come back without an id.
     """
     return Batch([Submission(item, terms) for item in inputs], is_whole=is_whole).take_in()
+
+
+def preview(inputs: Sequence[UsageInput], *, terms: Terms) -> list[Outcome]:
+    """Return what `submit` would answer now, storing nothing; nothing new has an id."""
+    return Batch([Submission(item, terms) for item in inputs]).preview()
 
 
 def submit_one(item: UsageInput, *, terms: Terms) -> tuple[RecordView, bool]:

@@ -13,8 +13,8 @@ from billtrack.api.v1.schemas import (
     PlainText,
     Quantity,
     UsageKey,
-    require_small,
 )
+from billtrack.usage.fields import require_small
 from billtrack.usage.rules import UsageInput
 
 MEDIA_TYPE = "application/cloudevents-batch+json"

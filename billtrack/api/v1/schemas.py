@@ -6,8 +6,7 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
-from math import isfinite
+from datetime import date, datetime
 from typing import Annotated, Any, ClassVar
 from urllib.parse import urlencode
 
@@ -24,16 +23,18 @@ from pydantic import (
 from billtrack.core.errors import InvalidError
 from billtrack.core.periods import DateRange, Month
 from billtrack.extensions import current_calendar
+from billtrack.usage.fields import (
+    YEARS,
+    parse_instant,
+    require_plain,
+    require_printable,
+    require_small,
+)
 from billtrack.usage.rules import MAX_QUANTITY
 
 MAX_ID = 10**18 - 1
 MAX_DAYS = 3660
-MAX_METADATA = 2048
-YEARS = range(2000, 3000)
 
-_INSTANT = re.compile(
-    r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
-)
 _DIGITS = re.compile(r"[0-9]+", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
@@ -52,15 +53,6 @@ class Query(BaseModel):
     """Query parameters: text that is read as what it must be, nothing unknown."""
 
     model_config = ConfigDict(extra="forbid")
-
-
-def _parse_instant(value: Any) -> Any:
-    if not isinstance(value, str) or not _INSTANT.fullmatch(value):
-        raise ValueError("Write an instant with its zone, such as 2026-10-05T14:30:00Z.")
-    instant = datetime.fromisoformat(value.upper())  # which leaves out nanoseconds
-    if instant.year not in YEARS:
-        raise ValueError("Write a year from 2000 to 2999.")
-    return instant.astimezone(UTC)
 
 
 def _parse_date(value: Any) -> Any:
@@ -84,31 +76,7 @@ def _parse_digits(value: str) -> str:
     return value
 
 
-def require_printable(value: str) -> str:
-    """Return the text; raises ValueError when it holds a control character."""
-    if not value.isprintable():
-        raise ValueError("Use printable characters only.")
-    return value
-
-
-def _require_plain(value: Any) -> Any:
-    if isinstance(value, str):
-        return require_printable(value)
-    if not isinstance(value, bool | int | float) or (
-        isinstance(value, float) and not isfinite(value)
-    ):
-        raise ValueError("Send a text, a number, true or false.")
-    return value
-
-
-def require_small(value: dict[str, Any]) -> dict[str, Any]:
-    """Return the metadata; raises ValueError when they are more than 2 KiB."""
-    if len(repr(value).encode()) > MAX_METADATA:
-        raise ValueError("Send at most 2 KiB.")
-    return value
-
-
-Instant = Annotated[datetime, BeforeValidator(_parse_instant, json_schema_input_type=str)]
+Instant = Annotated[datetime, BeforeValidator(parse_instant, json_schema_input_type=str)]
 BillingDate = Annotated[date, BeforeValidator(_parse_date, json_schema_input_type=str)]
 MonthText = Annotated[
     str, Field(pattern=r"^\d{4}-\d\d$", examples=["2026-10"]), AfterValidator(_parse_month)
@@ -119,7 +87,7 @@ PlainText = Annotated[str, AfterValidator(require_printable)]
 Quantity = Annotated[int, Field(ge=1, le=MAX_QUANTITY, examples=[500000])]
 UsageKey = Annotated[PlainText, Field(min_length=1, max_length=255)]
 MetadataValue = Annotated[
-    Any, AfterValidator(_require_plain), WithJsonSchema({"type": ["string", "number", "boolean"]})
+    Any, AfterValidator(require_plain), WithJsonSchema({"type": ["string", "number", "boolean"]})
 ]
 Metadata = Annotated[dict[PlainText, MetadataValue], AfterValidator(require_small)]
 QueryId = Annotated[Id, BeforeValidator(_parse_digits)]

@@ -1,0 +1,50 @@
+"""What the fields of a record may hold, in whichever form it is sent. All raise ValueError."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from math import isfinite
+from typing import Any
+
+MAX_METADATA = 2048
+YEARS = range(2000, 3000)
+
+_INSTANT = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
+)
+
+
+def parse_instant(value: Any) -> datetime:
+    """Return the RFC 3339 instant in UTC; nanoseconds are left out."""
+    if not isinstance(value, str) or not _INSTANT.fullmatch(value):
+        raise ValueError("Write an instant with its zone, such as 2026-10-05T14:30:00Z.")
+    instant = datetime.fromisoformat(value.upper())
+    if instant.year not in YEARS:
+        raise ValueError("Write a year from 2000 to 2999.")
+    return instant.astimezone(UTC)
+
+
+def require_printable(value: str) -> str:
+    """Return the text; it holds no control character."""
+    if not value.isprintable():
+        raise ValueError("Use printable characters only.")
+    return value
+
+
+def require_plain(value: Any) -> Any:
+    """Return the value of a metadata entry: a text, a finite number, true or false."""
+    if isinstance(value, str):
+        return require_printable(value)
+    if not isinstance(value, bool | int | float) or (
+        isinstance(value, float) and not isfinite(value)
+    ):
+        raise ValueError("Send a text, a number, true or false.")
+    return value
+
+
+def require_small(value: dict[str, Any]) -> dict[str, Any]:
+    """Return the metadata, at most 2 KiB."""
+    if len(repr(value).encode()) > MAX_METADATA:
+        raise ValueError("Send at most 2 KiB.")
+    return value

@@ -1,0 +1,101 @@
+"""Take the lines of a file in, block by block."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import BinaryIO
+
+from billtrack.accounts.queries import find_ids_by_email
+from billtrack.core.errors import BilltrackError, InvalidError
+from billtrack.usage.batch import Outcome
+from billtrack.usage.imports.columns import Columns, plain, to_input
+from billtrack.usage.imports.keys import LineKeys
+from billtrack.usage.imports.lines import CsvFile, Line
+from billtrack.usage.submissions import UsageInput
+
+BLOCK = 2000
+"""Lines that are taken in together, in one transaction."""
+
+Door = Callable[[Sequence[UsageInput]], Sequence[Outcome]]
+"""What answers for records: `intake.submit` with its terms, or `intake.preview`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A line that was not taken in, as it stood in the file, and why."""
+
+    number: int
+    cells: Sequence[str]
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """What became of lines that were taken in together: how many of each status, and which not."""
+
+    counts: Counter[str]
+    refusals: Sequence[Refusal]
+
+    @property
+    def lines(self) -> int:
+        """How many lines they were."""
+        return self.counts.total()
+
+
+class UsageFile:
+    """A file of usage records, opened in binary. Raises UnreadableFile."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = CsvFile(file)
+        self._columns = Columns(self._file.header)
+        self.columns: Sequence[str] = self._columns.names
+
+    def take_in(self, door: Door) -> Iterator[Block]:
+        """Hand the records to the door, a block at a time, and yield what became of each block.
+
+        Taking the same file in once more is safe, and so is going on after a failure.
+        """
+        lines = self._file.lines()
+        with LineKeys() as keys:
+            while block := list(islice(lines, BLOCK)):
+                yield self._take_block(block, keys, door)
+
+    def _take_block(self, lines: Sequence[Line], keys: LineKeys, door: Door) -> Block:
+        user_ids = self._find_users(lines)
+        read: list[Line] = []
+        items: list[UsageInput] = []
+        refusals: list[Refusal] = []
+        for line in lines:
+            try:
+                items.append(self._read(line, user_ids))
+                read.append(line)
+            except InvalidError as error:
+                refusals.append(_refusal(line, error))
+        counts = Counter({"rejected": len(refusals)})
+        outcomes = door(keys.give(items)) if items else []
+        for line, outcome in zip(read, outcomes, strict=True):
+            counts[outcome.status.value] += 1
+            if outcome.error is not None:
+                refusals.append(_refusal(line, outcome.error))
+        return Block(counts, sorted(refusals, key=lambda refusal: refusal.number))
+
+    def _read(self, line: Line, user_ids: dict[str, int]) -> UsageInput:
+        if line.problem:
+            raise InvalidError(line.problem)
+        return to_input(self._columns.values(line.cells), user_ids=user_ids)
+
+    def _find_users(self, lines: Sequence[Line]) -> dict[str, int]:
+        if "user" not in self.columns:
+            return {}
+        place = self.columns.index("user")
+        emails = {plain(line.cells[place]).lower() for line in lines if len(line.cells) > place}
+        return find_ids_by_email(sorted(emails))
+
+
+def _refusal(line: Line, error: BilltrackError) -> Refusal:
+    field = f"{error.errors[0].field}: " if error.errors else ""
+    return Refusal(line.number, line.cells, error.code, field + error.detail)

@@ -1,0 +1,133 @@
+"""Files are cut into lines, whatever they hold; what cannot be read is refused alone."""
+
+from __future__ import annotations
+
+import tracemalloc
+from io import BytesIO
+
+import pytest
+
+from billtrack.usage.imports.columns import Columns, harmless, plain
+from billtrack.usage.imports.lines import CsvFile, Line, UnreadableFile
+
+HEADER = b"user_id,event,quantity,occurred_at\n"
+
+
+def read(content: bytes) -> list[Line]:
+    return list(CsvFile(BytesIO(content)).lines())
+
+
+def problems(content: bytes) -> dict[int, bool]:
+    """Return for the number of each line whether it was refused."""
+    return {line.number: line.problem is not None for line in read(content)}
+
+
+@pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf", b"\n\n", b"\xef\xbb\xbf\r\n"])
+@pytest.mark.parametrize("delimiter", [b",", b";", b"\t"])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_it_reads_what_spreadsheets_write(start: bytes, delimiter: bytes, end: bytes) -> None:
+    rows = (b"user_id|event|metadata", b'1|api_calls|"{""a"":1}"', b'2|"cpu|time"|"a\nb"', b"3||")
+    file = CsvFile(BytesIO(start + end.join(rows).replace(b"|", delimiter)))
+    assert file.header == ["user_id", "event", "metadata"]
+    cut = delimiter.decode()
+    assert [line.cells for line in file.lines()] == [
+        ["1", "api_calls", '{"a":1}'],
+        ["2", f"cpu{cut}time", "a\nb"],
+        ["3", "", ""],
+    ]
+
+
+def test_it_leaves_out_lines_without_text_and_counts_them() -> None:
+    assert [line.number for line in read(HEADER + b"\n1,a,1,x\n,,,\n  \r\n2,b,2,y")] == [3, 6]
+
+
+def test_it_numbers_lines_after_line_breaks_in_cells() -> None:
+    assert [line.number for line in read(HEADER + b'"1\n\n",a,1,x\n2,b,2,y\n')] == [2, 5]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b'1,"a,1,x',  # nobody closes it
+        b'1,"a"b,1,x',
+        b"1,a\0b,1,x",
+        b"1,M\xfcller,1,x",
+        b"1," + b"a" * 20_000 + b",1,x",
+        b"1," + b"\xff" * 200_000,
+    ],
+)
+def test_it_refuses_a_bad_line_alone(bad: bytes) -> None:
+    assert problems(HEADER + b"1,a,1,x\n" + bad + b"\n2,b,2,y\n3,c,3,z") == {
+        2: False,
+        3: True,
+        4: False,
+        5: False,
+    }
+
+
+def test_it_gives_back_many_lines_after_an_open_quotation() -> None:
+    rows = b"".join(b"%d,api_calls,1,x\n" % number for number in range(3000))
+    found = problems(HEADER + b'"open,api_calls,1,x\n' + rows)
+    assert (len(found), sum(found.values())) == (3001, 1)
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        (b"", "empty"),
+        (b"\n \n;;\n", "empty"),
+        ("user_id,event\n".encode("utf-16"), "UTF-8"),
+        ("user_id,event\n".encode("utf-16-be"), "UTF-8"),
+        ("Müller,event\n".encode("latin-1"), "UTF-8"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0", "UTF-8"),
+        (b"PK\x03\x04\x14\0\x06\0", "UTF-8"),
+        (b"a" * 10_000_000, "longer"),
+        (b'"user_id,event\n1,2\n', "quotation"),
+    ],
+)
+def test_it_refuses_a_file_without_a_header_that_can_be_read(content: bytes, word: str) -> None:
+    with pytest.raises(UnreadableFile, match=word):
+        read(content)
+
+
+@pytest.mark.parametrize(
+    ("header", "word"),
+    [
+        ("user_id,event,quantity,occurred_at,event", "twice"),
+        ("user_id,user,event,quantity,occurred_at", "one column user_id"),
+        ("event,quantity,occurred_at", "one column user_id"),
+        ("user_id,event,quantity", "occurred_at is missing"),
+        ("user_id,event,quantity,occurred_at,colour", "no column 'colour'"),
+        ("user_id,event,quantity,occurred_at,", "no column ''"),
+        ("user_id,event,quantity,occurred_at,metadata,metadata.a", "either"),
+        ("user_id,event,quantity,occurred_at,metadata.", "no column 'metadata.'"),
+    ],
+)
+def test_it_refuses_columns_that_are_no_usage(header: str, word: str) -> None:
+    with pytest.raises(UnreadableFile, match=word):
+        Columns(header.split(","))
+
+
+def test_it_takes_columns_in_any_order_and_case() -> None:
+    columns = Columns([" Quantity", "EVENT", "line", "reason", "occurred_at", "User"])
+    said = columns.values(["1", " api_calls ", "7", "why", "", "a@b.example"])
+    assert said == {"quantity": "1", "event": "api_calls", "user": "a@b.example"}
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@a", "'=1", "''=1", "'a", "a=b", "", "'"])
+def test_it_takes_off_the_apostrophe_that_it_put_before_a_formula(text: str) -> None:
+    cell = harmless(text)
+    assert not cell.startswith(("=", "+", "-", "@"))
+    assert plain(cell) == text
+
+
+def test_it_holds_one_line_of_a_large_file() -> None:
+    content = HEADER + b"x" * 30_000_000 + b"\n" + b'"' * 1_000_001 + b"\n1,a,1,x"
+    file = BytesIO(content)
+    tracemalloc.start()
+    try:
+        found = [line.number for line in CsvFile(file).lines() if not line.problem]
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()
+    assert found == [4]
