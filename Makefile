@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test e2e check docker-test bench postman env lock clean
+.PHONY: help run test e2e check docker-test bench soak postman env lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -39,6 +39,10 @@ docker-test: ## build the image, run it, then all of docker-compose.yml (needs D
 bench: ## measure speed and print each figure beside its limit (ARGS='records --full')
 	@PYTHON='$(PYTHON)' scripts/set-up bench
 	@$(BIN)/python -m bench $(ARGS)
+
+soak: ## kill web and database under load for minutes (ARGS='--seconds 600 --database sqlite')
+	@PYTHON='$(PYTHON)' scripts/set-up test
+	@$(BIN)/python -m tests.scenarios.soak $(ARGS)
 
 postman: ## write docs/billtrack.postman_collection.json anew from the API
 	@PYTHON='$(PYTHON)' scripts/set-up check

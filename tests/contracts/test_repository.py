@@ -14,6 +14,7 @@ HTMX_VERSION = "2.0.11"
 TARGETS = (
     *("help", "run", "test", "check", "bench", "e2e", "clean", "lock", "postman", "env"),
     "docker-test",
+    "soak",
 )
 BIGGEST_TEXT = 1_000_000
 

@@ -111,17 +111,14 @@ class Load:
     def _until_answered(
         self, path: str, body: Any, *, account_key: str, headers: Mapping[str, str] | None = None
     ) -> Answer:
-        deadline = time.monotonic() + RETRY_SECONDS
-        while time.monotonic() < deadline:
-            try:
-                answer = self._send(path, body, account_key=account_key, headers=headers)
-            except OSError:
-                answer = None
-            if answer is not None and answer.status != 503:
-                assert answer.status in {200, 201, 202}, f"{answer.status} {answer.text}"
-                return answer
-            time.sleep(0.05)  # a client gives the server a moment
-        raise AssertionError(f"{path} was never answered: {body}")
+        return until_answered(
+            self._installation,
+            path,
+            body,
+            account_key=account_key,
+            headers=headers,
+            seconds=RETRY_SECONDS,
+        )
 
     def _send(
         self, path: str, body: Any, *, account_key: str, headers: Mapping[str, str] | None = None
@@ -132,6 +129,31 @@ class Load:
 
     def _account(self, role: Role, name: str) -> Account:
         return create_account(self._installation, role, f"{self._name}-{name}@test.example")
+
+
+def until_answered(
+    installation: Installation,
+    path: str,
+    body: Any,
+    *,
+    account_key: str,
+    seconds: float,
+    headers: Mapping[str, str] | None = None,
+) -> Answer:
+    """Send the same again until it is answered, and not with 503; the answer must be good."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            answer = installation.ask(
+                "POST", path, key=account_key, body=body, headers=headers, timeout=5
+            )
+        except OSError:
+            answer = None
+        if answer is not None and answer.status != 503:
+            assert answer.status in {200, 201, 202}, f"{answer.status} {answer.text}"
+            return answer
+        time.sleep(0.05)  # a client gives the server a moment
+    raise AssertionError(f"{path} was never answered: {body}")
 
 
 def wait_for_a_third(answers: Sequence[Future[Answer]]) -> None:
