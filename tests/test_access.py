@@ -182,6 +182,8 @@ PUBLIC = {
     "scrape.show_metrics",
     "dashboard.sign_in",
     "dashboard.set_up",
+    "dashboard.forgot_password",
+    "dashboard.choose_password",
 }
 
 

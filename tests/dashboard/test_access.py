@@ -42,6 +42,8 @@ PAGES = {
     "/settings/health": (200, 403, 403, 403, 403),
     "/sign-in": (303, 303, 303, 303, 303),
     "/set-up": (404, 404, 404, 404, 404),
+    "/forgot-password": (200, 200, 200, 200, 200),
+    "/choose-password": (404, 404, 404, 404, 404),
     "/no/such/page": (404, 404, 404, 404, 404),
 }
 FORMS = {
@@ -56,10 +58,19 @@ FORMS = {
     "/settings/sessions/revoke-others": (303, 303, 303, 303, 303),
     "/sign-out": (303, 303, 303, 303, 303),
 }
-PUBLIC = {"/sign-in": 200, "/set-up": 403, "/no/such/page": 404}
+PUBLIC = {
+    "/sign-in": 200,
+    "/set-up": 403,
+    "/forgot-password": 200,
+    "/choose-password": 404,
+    "/no/such/page": 404,
+}
 FRAGMENTS = {"dashboard.check_usage_field"}
 """Answers a part of a page, never a page; tests/test_access.py tries it as every role."""
-OPEN_ENDPOINTS = {"dashboard.sign_in", "dashboard.set_up"}
+OPEN_ENDPOINTS = {
+    *("dashboard.sign_in", "dashboard.set_up"),
+    *("dashboard.forgot_password", "dashboard.choose_password"),
+}
 
 
 @pytest.fixture
@@ -97,6 +108,8 @@ def test_it_opens_to_each_role_what_the_table_says(
         assert {path: page.status for path, page in found.items()} == {
             path: statuses[number] for path, statuses in PAGES.items()
         }, role
+        own_words = found.pop("/choose-password")
+        assert "link" in own_words.text
         refused = [page for page in found.values() if page.status in {403, 404}]
         assert all(f"Error {page.status}" in page.text for page in refused)
 
@@ -169,7 +182,7 @@ def test_it_takes_no_form_without_its_token(
     }
     other = Visitor(app, cast.customer).open("/usage").values("/sign-out")["csrf_token"]
     for token in ({}, {"csrf_token": ""}, {"csrf_token": "x"}, {"csrf_token": other}):
-        for path in (*FORMS, "/sign-in", "/set-up"):
+        for path in (*FORMS, "/sign-in", "/set-up", "/forgot-password"):
             page = visitor.request("POST", path.format(**names), data={**data, **token})
             assert page.status == 400, path
             assert "Go back and send it again." in page.text
