@@ -15,7 +15,7 @@ from billtrack.accounts.permissions import Breadth, Reach, Role
 from billtrack.accounts.queries import find_user_by_email, list_api_keys
 from billtrack.app import create_app
 from billtrack.core.errors import InvalidError
-from billtrack.customers.operations import open_account
+from billtrack.customers.operations import invite_account, open_account
 from billtrack.db import transaction
 from billtrack.extensions import current_calendar
 from billtrack.terminal import Command, Commands, read_password
@@ -41,17 +41,23 @@ def create_admin(email: str, name: str, password_stdin: bool) -> None:  # noqa: 
 @click.option("--role", required=True, type=click.Choice([str(role) for role in Role]))
 @click.option("--name", help="Defaults to the e-mail address.")
 @click.option("--password-stdin", is_flag=True, help="Read a password from standard input.")
+@click.option("--invite", is_flag=True, help="Send a letter with a link to choose a password.")
 @click.option("--json", "as_json", is_flag=True)
 def create_user(
     email: str,
     role: str,
     name: str | None,
     password_stdin: bool,  # noqa: FBT001
+    invite: bool,  # noqa: FBT001
     as_json: bool,  # noqa: FBT001
 ) -> None:
     """Create an account; without a password it cannot sign in, but can have API keys."""
+    if invite and password_stdin:
+        raise click.UsageError("Give either a password, or --invite.")
     password = read_password(from_stdin=True) if password_stdin else None
-    user = _create_user(email=email, name=name or email, role=Role(role), password=password)
+    user = _create_user(
+        email=email, name=name or email, role=Role(role), password=password, invite=invite
+    )
     click.echo(json.dumps(user) if as_json else f"Created {role} {email} (id {user['id']}).")
 
 
@@ -97,18 +103,17 @@ def revoke_key(key_id: int) -> None:
     click.echo(f"API key {key_id} is revoked.")
 
 
-def _create_user(*, email: str, name: str, role: Role, password: str | None) -> dict[str, Any]:
+def _create_user(
+    *, email: str, name: str, role: Role, password: str | None, invite: bool = False
+) -> dict[str, Any]:
+    account: dict[str, Any] = {"actor": SYSTEM, "email": email, "name": name, "role": role}
     with create_app().app_context():
         with transaction():
-            user = open_account(
-                actor=SYSTEM,
-                now=datetime.now(UTC),
-                calendar=current_calendar(),
-                email=email,
-                name=name,
-                role=role,
-                password=password,
-            )
+            account |= {"now": datetime.now(UTC), "calendar": current_calendar()}
+            if invite:
+                user = invite_account(**account)
+            else:
+                user = open_account(**account, password=password)
         return {"id": user.id, "email": user.email, "name": user.name, "role": user.role}
 
 

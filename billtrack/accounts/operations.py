@@ -8,11 +8,13 @@ from email_validator import EmailNotValidError, validate_email
 from sqlalchemy import select
 
 from billtrack import audit
+from billtrack.accounts.api_keys import revoke_api_key
 from billtrack.accounts.links import end_links
-from billtrack.accounts.models import User
+from billtrack.accounts.models import ApiKey, User
 from billtrack.accounts.passwords import hash_password
 from billtrack.accounts.permissions import MANAGED_ROLES, Breadth, Reach, Role
 from billtrack.accounts.queries import find_user_by_email, get_user
+from billtrack.accounts.sessions import revoke_other_sessions
 from billtrack.core.errors import ConflictError, ForbiddenError, InvalidError
 from billtrack.extensions import db
 
@@ -109,17 +111,62 @@ def deactivate_user(user_id: int, *, actor: audit.Actor, reach: Reach, now: date
     user = get_user(user_id, reach=reach)
     if not user.is_active:
         return user
-    if user.role == Role.ADMIN and not _other_administrators(user.id):
-        raise LastAdministrator("Create another administrator first: this is the only one.")
+    _require_another_administrator(user)
     user.deactivated_at = now
     audit.record("user.deactivated", actor=actor, now=now, object_type="user", object_id=user.id)
+    _shut_out(user, actor, now)
+    return user
+
+
+def reactivate_user(user_id: int, *, actor: audit.Actor, reach: Reach, now: datetime) -> User:
+    """Let the account in again, by its password and its API keys; again changes nothing.
+
+    Raises UserNotFound.
+    """
+    user = get_user(user_id, reach=reach)
+    if not user.is_active:
+        user.deactivated_at = None
+        audit.record(
+            "user.reactivated", actor=actor, now=now, object_type="user", object_id=user.id
+        )
+    return user
+
+
+def change_role(
+    user_id: int, *, role: Role, actor: audit.Actor, reach: Reach, now: datetime
+) -> User:
+    """Give the account another role; its sessions end and its API keys are revoked.
+
+    Whoever holds one of these would otherwise see what was never meant for them. Raises
+    UserNotFound, ForbiddenError and LastAdministrator.
+    """
+    user = get_user(user_id, reach=reach)
+    # What somebody else makes of it at this moment must not be undone unseen.
+    db.session.refresh(user, with_for_update=True)
+    before = Role(user.role)
+    if role is before:
+        return user
+    for one in (before, role):
+        require_manageable(one, reach=reach)
+    _require_another_administrator(user)
+    user.role = role
+    audit.record(
+        "user.role_changed",
+        actor=actor,
+        now=now,
+        object_type="user",
+        object_id=user.id,
+        changes={"role": role},
+    )
+    _shut_out(user, actor, now)
+    _revoke_keys(user, actor, now)
     return user
 
 
 def require_manageable(role: Role, *, reach: Reach) -> None:
-    """Raise ForbiddenError unless the reach covers making accounts of this role."""
+    """Raise ForbiddenError unless the reach covers making accounts of this role, or changing it."""
     if reach.breadth is Breadth.MANAGED and role not in MANAGED_ROLES:
-        raise ForbiddenError("Managers create customers and providers only.")
+        raise ForbiddenError("Managers make and change accounts of customers and providers only.")
 
 
 def normalize_email(email: str) -> str:
@@ -139,8 +186,24 @@ def checked_name(name: str) -> str:
     return name
 
 
-def _other_administrators(user_id: int) -> bool:
-    query = select(User.id).where(
-        User.role == Role.ADMIN, User.deactivated_at.is_(None), User.id != user_id
-    )
-    return bool(db.session.scalars(query.with_for_update()).all())
+def _require_another_administrator(user: User) -> None:
+    """Raise LastAdministrator unless another one is left when this account is none any more."""
+    if user.role != Role.ADMIN:
+        return
+    active = select(User.id).where(User.role == Role.ADMIN, User.deactivated_at.is_(None))
+    # All of them, in one order: two that remove each other at once would each see the other.
+    found = set(db.session.scalars(active.order_by(User.id).with_for_update()))
+    if not found - {user.id}:
+        raise LastAdministrator("Create another administrator first: this is the only one.")
+
+
+def _shut_out(user: User, actor: audit.Actor, now: datetime) -> None:
+    """End the sessions and links of the account."""
+    revoke_other_sessions(user.id, keep=None, actor=actor, now=now)
+    end_links(user.id, now=now)
+
+
+def _revoke_keys(user: User, actor: audit.Actor, now: datetime) -> None:
+    live = select(ApiKey.id).where(ApiKey.user_id == user.id, ApiKey.revoked_at.is_(None))
+    for key_id in db.session.scalars(live).all():
+        revoke_api_key(key_id, actor=actor, reach=Reach(Breadth.OWN, user.id), now=now)

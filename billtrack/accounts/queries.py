@@ -8,7 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Select, and_, bindparam, func, not_, or_, select, true
 
-from billtrack.accounts.models import ApiKey, User
+from billtrack.accounts.models import ApiKey, OneTimeLink, User
 from billtrack.accounts.permissions import MANAGED_ROLES, Breadth, Reach, Role
 from billtrack.core.errors import NotFoundError
 from billtrack.extensions import db
@@ -33,11 +33,15 @@ class UserNotFound(NotFoundError):
 
 @dataclass(frozen=True, slots=True)
 class UserFilter:
-    """Which accounts to list; None means any. `search` looks in name and e-mail."""
+    """Which accounts to list; None means any. `search` looks in name and e-mail.
+
+    `invited`: only those that were invited and have no password yet.
+    """
 
     search: str | None = None
     role: str | None = None
     active: bool | None = None
+    invited: bool | None = None
 
 
 def get_user(user_id: int, *, reach: Reach) -> User:
@@ -163,6 +167,10 @@ def _matching(reach: Reach, matching: UserFilter) -> Select[User]:
     if matching.active is not None:
         is_active = User.deactivated_at.is_(None)
         query = query.where(is_active if matching.active else ~is_active)
+    if matching.invited is not None:
+        has_link = User.id.in_(select(OneTimeLink.user_id))
+        is_invited = User.password_hash.is_(None) & has_link
+        query = query.where(is_invited if matching.invited else ~is_invited)
     return query
 
 

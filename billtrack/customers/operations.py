@@ -1,16 +1,19 @@
-"""Open accounts. The caller owns the transaction."""
+"""Open accounts and change what they are. The caller owns the transaction."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
 from billtrack import audit
+from billtrack.accounts import operations
 from billtrack.accounts.models import User
 from billtrack.accounts.operations import create_user
-from billtrack.accounts.permissions import Role
+from billtrack.accounts.permissions import Breadth, Reach, Role
+from billtrack.accounts.recovery import invite
 from billtrack.core.periods import BillingCalendar, Month
 from billtrack.plans import standard
 from billtrack.plans.operations import subscribe
+from billtrack.plans.queries import list_subscriptions
 
 
 def open_account(
@@ -29,11 +32,52 @@ def open_account(
     """
     user = create_user(actor=actor, now=now, email=email, name=name, role=role, password=password)
     if role is Role.CUSTOMER:
-        subscribe(
-            user.id,
-            actor=actor,
-            now=now,
-            plan_code=standard.CODE,
-            starts_on=Month.of(calendar.today(now)).first,
-        )
+        _subscribe_to_standard(user, actor, now, calendar)
     return user
+
+
+def invite_account(
+    *,
+    actor: audit.Actor,
+    now: datetime,
+    calendar: BillingCalendar,
+    email: str,
+    name: str,
+    role: Role,
+) -> User:
+    """Open the account and send it a link to choose its password. Raises what both raise."""
+    user = open_account(actor=actor, now=now, calendar=calendar, email=email, name=name, role=role)
+    invite(user.id, actor=actor, reach=Reach(Breadth.OWN, user.id), now=now)
+    return user
+
+
+def change_role(
+    user_id: int,
+    *,
+    role: Role,
+    actor: audit.Actor,
+    reach: Reach,
+    now: datetime,
+    calendar: BillingCalendar,
+) -> User:
+    """Give the account another role; who becomes a customer and never was is subscribed.
+
+    A subscription of who is no customer any more stays: its usage still has to be priced.
+    Raises what accounts.operations.change_role raises.
+    """
+    user = operations.change_role(user_id, role=role, actor=actor, reach=reach, now=now)
+    if role is Role.CUSTOMER and not list_subscriptions(user.id):
+        _subscribe_to_standard(user, actor, now, calendar)
+    return user
+
+
+def _subscribe_to_standard(
+    user: User, actor: audit.Actor, now: datetime, calendar: BillingCalendar
+) -> None:
+    subscribe(
+        user.id,
+        actor=actor,
+        now=now,
+        plan_code=standard.CODE,
+        starts_on=Month.of(calendar.today(now)).first,
+    )

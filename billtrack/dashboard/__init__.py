@@ -5,6 +5,8 @@ shown is the work of `present`. No SQL, no arithmetic and no rules here.
 """
 
 from billtrack.dashboard import (  # noqa: F401 (importing a module adds its routes)
+    account,
+    accounts,
     api_keys,
     customer_list,
     customers,

@@ -35,6 +35,12 @@ AREA_OF = {
     "dashboard.create_api_key": "dashboard.settings",
     "dashboard.confirm_revoke_api_key": "dashboard.settings",
     "dashboard.system_health": "dashboard.settings",
+    "dashboard.accounts": "dashboard.settings",
+    "dashboard.new_account": "dashboard.settings",
+    "dashboard.create_account": "dashboard.settings",
+    "dashboard.account": "dashboard.settings",
+    "dashboard.change_account": "dashboard.settings",
+    "dashboard.confirm_deactivate_account": "dashboard.settings",
 }
 
 

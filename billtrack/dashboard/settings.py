@@ -23,6 +23,7 @@ SECTIONS = (
     ("Profile", "dashboard.profile", Permission.PROFILE),
     ("Sessions", "dashboard.sessions_page", Permission.PROFILE),
     ("API keys", "dashboard.api_keys", Permission.API_KEYS_READ),
+    ("Accounts", "dashboard.accounts", Permission.USERS_WRITE),
     ("System health", "dashboard.system_health", Permission.SETTINGS_READ),
 )
 

@@ -26,8 +26,8 @@ ABOUT = (
 )
 CLEAN_UP = "Clean up"
 ENDINGS = {"archive", "deactivate", "reverse", "revoke", "void"}
-MAY_CONFLICT = {"retry_job"}
-"""What is refused with 409 where all is well: no job has failed."""
+MAY_CONFLICT = {"retry_job", "reset_password"}
+"""What is refused with 409 where all is well: no job has failed, no password is there."""
 
 FRESH = {"email": "{{$guid}}@kiln.example", "idempotency_key": "{{$guid}}"}
 """Fields that must be new each time the request is sent."""

@@ -18,7 +18,13 @@ EVERYBODY = (
     "/settings/api-keys/{key}/revoke",
 )
 REPORTS = ("/reports", "/reports/jobs/{job}")
-MANAGED = ("/", "/customers", "/customers/{customer}", *REPORTS, *EVERYBODY)
+ACCOUNTS = (
+    "/settings/accounts",
+    "/settings/accounts/new",
+    "/settings/accounts/{customer}",
+    "/settings/accounts/{customer}/deactivate",
+)
+MANAGED = ("/", "/customers", "/customers/{customer}", *ACCOUNTS, *REPORTS, *EVERYBODY)
 OTHER_STATES = (
     "/?month={last_month}",
     "/customers?q=nobody",
@@ -28,6 +34,7 @@ OTHER_STATES = (
     "/customers/{silent}",
     "/usage?user_id=x&from=2026-11-02&to=2026-11-01",
     "/settings/api-keys?state=ended",
+    "/settings/accounts?q=nobody&state=invited",
 )
 """Pages that look otherwise when asked for otherwise: seen by one role."""
 

@@ -15,7 +15,7 @@ from billtrack.db import transaction
 from billtrack.jobs.models import Job
 from billtrack.present.api_reference import body_example, body_schema
 from tests.answers import assert_as_documented, faults
-from tests.cast import Cast
+from tests.cast import PASSWORD, Cast, create_user
 
 HIDDEN = {("get", "/api/v1/openapi.json")}
 QUOTE = {
@@ -60,7 +60,11 @@ CALLS: list[tuple[str, str, str | None, Any, int]] = [
     ("get", "/users/{user_id}", "/users/CUSTOMER", None, 200),
     ("patch", "/users/{user_id}", "/users/CUSTOMER", {"name": "N"}, 200),
     ("get", "/users/{user_id}/subscriptions", "/users/CUSTOMER/subscriptions", None, 200),
+    ("post", "/users/{user_id}/invite", "/users/7/invite", None, 202),
+    ("post", "/users/{user_id}/password-reset", "/users/8/password-reset", None, 202),
+    ("post", "/users/{user_id}/password-reset", "/users/7/password-reset", None, 409),
     ("post", "/users/{user_id}/deactivate", "/users/7/deactivate", None, 200),
+    ("post", "/users/{user_id}/reactivate", "/users/7/reactivate", None, 200),
     ("get", "/me", None, None, 200),
     ("post", "/api-keys", None, {"name": "k"}, 201),
     ("post", "/api-keys", None, {"name": "k"}, 201),
@@ -75,7 +79,7 @@ CALLS: list[tuple[str, str, str | None, Any, int]] = [
     ("post", "/reports", None, {"user_ids": "all"}, 202),
     ("get", "/reports/status/{job_id}", "/reports/status/1", None, 200),
     ("get", "/reports/status/{job_id}", "/reports/status/2", None, 200),
-    ("get", "/reports/status/{job_id}", "/reports/status/4", None, 200),
+    ("get", "/reports/status/{job_id}", "/reports/status/6", None, 200),
     ("get", "/jobs", None, None, 200),
     ("get", "/jobs/{job_id}", "/jobs/1", None, 200),
     ("post", "/jobs/{job_id}/retry", "/jobs/1/retry", None, 409),
@@ -136,6 +140,7 @@ def test_every_body_has_an_example_that_it_would_accept(app: APIFlask) -> None:
 
 def test_every_answer_is_as_it_says(app: APIFlask, cast: Cast) -> None:
     walk = Walk(document())
+    assert create_user(password=PASSWORD).id == 8
     for ending in ("completed", "failed"):
         answer = cast.admin.post(f"/api/v1/reports/{cast.customer.id}")
         end_job(int(answer.get_json()["jobId"]), ending)

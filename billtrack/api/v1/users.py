@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from billtrack import access
-from billtrack.accounts import operations, queries
+from billtrack.accounts import operations, queries, recovery
 from billtrack.accounts.commands import Answer
-from billtrack.accounts.models import User
+from billtrack.accounts.models import OneTimeLink, User
 from billtrack.accounts.permissions import Breadth, Permission, Reach, Role
 from billtrack.accounts.queries import UserFilter
 from billtrack.api.v1.blueprint import api
@@ -24,7 +25,7 @@ from billtrack.api.v1.schemas import (
     from_cursor,
     page,
 )
-from billtrack.customers.operations import open_account
+from billtrack.customers.operations import change_role, invite_account, open_account
 from billtrack.db import transaction
 from billtrack.extensions import current_calendar
 
@@ -39,6 +40,15 @@ class NewUser(Body):
     name: Name
     role: Literal["admin", "manager", "provider", "customer"] = "customer"
     password: Annotated[str, Field(min_length=12, max_length=256)] | None = None
+    invite: Annotated[
+        bool, Field(description="Send a letter with a link to choose a password.")
+    ] = False
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> Self:
+        if self.invite and self.password is not None:
+            raise ValueError("Send either a password, or invite.")
+        return self
 
 
 class UserChange(Body):
@@ -48,6 +58,10 @@ class UserChange(Body):
 
     email: Email | None = None
     name: Name | None = None
+    role: Annotated[
+        Literal["admin", "manager", "provider", "customer"] | None,
+        Field(description="Ends the sessions of the account and revokes its API keys."),
+    ] = None
 
 
 class UserOut(BaseModel):
@@ -58,6 +72,7 @@ class UserOut(BaseModel):
     name: str
     role: str
     active: bool
+    has_password: bool
     created_at: datetime
     deactivated_at: datetime | None
 
@@ -67,6 +82,14 @@ class UserList(BaseModel):
 
     data: list[UserOut]
     next_cursor: str | None
+
+
+class LinkSent(BaseModel):
+    """A letter with a one-time link is on its way."""
+
+    user_id: int
+    email: str
+    expires_at: datetime
 
 
 class UserQuery(Query):
@@ -100,21 +123,16 @@ def list_users(query_data: UserQuery) -> tuple[dict[str, Any], int, dict[str, st
 @api.output(UserOut, 201)
 @api.doc(responses={409: "The address is taken, or the key was used for something else"})
 def create_user(json_data: NewUser) -> tuple[dict[str, Any], int, dict[str, str]]:
-    """Open an account; a customer starts on the standard plan from the 1st of the month."""
+    """Open an account; a customer starts on the standard plan from the 1st of the month.
+
+    With `invite` a letter goes to its address, with a link to choose a password.
+    """
     now = datetime.now(UTC)
     role = Role(json_data.role)
     operations.require_manageable(role, reach=access.reach(Permission.USERS_WRITE))
 
     def create() -> Answer:
-        user = open_account(
-            actor=access.actor(),
-            now=now,
-            calendar=current_calendar(),
-            email=json_data.email,
-            name=json_data.name,
-            role=role,
-            password=json_data.password,
-        )
+        user = _open_account(json_data, role, now)
         return Answer(201, user_json(user), f"/api/v1/users/{user.id}")
 
     return create_once(json_data.model_dump(mode="json"), now=now, create=create)
@@ -132,18 +150,18 @@ def show_user(user_id: int) -> dict[str, Any]:
 @access.require(Permission.USERS_WRITE)
 @api.input(UserChange)
 @api.output(UserOut)
-@api.doc(responses={409: "The address is taken"})
+@api.doc(responses={409: "The address is taken, or it is the only administrator"})
 def change_user(user_id: int, json_data: UserChange) -> dict[str, Any]:
-    """Change the name or the address of an account."""
+    """Change the name, the address or the role of an account; all of it or nothing."""
+    by: dict[str, Any] = {
+        "actor": access.actor(),
+        "reach": access.reach(Permission.USERS_WRITE),
+        "now": datetime.now(UTC),
+    }
     with transaction():
-        user = operations.update_user(
-            user_id,
-            actor=access.actor(),
-            reach=access.reach(Permission.USERS_WRITE),
-            now=datetime.now(UTC),
-            name=json_data.name,
-            email=json_data.email,
-        )
+        user = operations.update_user(user_id, name=json_data.name, email=json_data.email, **by)
+        if json_data.role is not None:
+            change_role(user_id, role=Role(json_data.role), calendar=current_calendar(), **by)
     return user_json(user)
 
 
@@ -163,6 +181,42 @@ def deactivate_user(user_id: int) -> dict[str, Any]:
     return user_json(user)
 
 
+@api.post("/users/<id:user_id>/reactivate")
+@access.require(Permission.USERS_WRITE)
+@api.output(UserOut)
+def reactivate_user(user_id: int) -> dict[str, Any]:
+    """Let an account in again, by its password and its API keys. Again changes nothing."""
+    with transaction():
+        user = operations.reactivate_user(
+            user_id,
+            actor=access.actor(),
+            reach=access.reach(Permission.USERS_WRITE),
+            now=datetime.now(UTC),
+        )
+    return user_json(user)
+
+
+@api.post("/users/<id:user_id>/invite")
+@access.require(Permission.USERS_WRITE)
+@api.output(LinkSent, 202)
+@api.doc(responses={409: "It has a password, is deactivated, or was sent enough links"})
+def invite_user(user_id: int) -> tuple[dict[str, Any], int, dict[str, str]]:
+    """Send a link to choose the first password, valid for 7 days; earlier ones end."""
+    return _send(user_id, recovery.invite)
+
+
+@api.post("/users/<id:user_id>/password-reset")
+@access.require(Permission.USERS_WRITE)
+@api.output(LinkSent, 202)
+@api.doc(responses={409: "It has no password, is deactivated, or was sent enough links"})
+def reset_password(user_id: int) -> tuple[dict[str, Any], int, dict[str, str]]:
+    """Send a link to choose another password, valid for 1 hour; the present one works until then.
+
+    Nobody but who reads the letter learns the link.
+    """
+    return _send(user_id, recovery.send_reset)
+
+
 @api.get("/me")
 @access.require(Permission.PROFILE)
 @api.output(UserOut)
@@ -180,6 +234,35 @@ def user_json(user: User) -> dict[str, Any]:
         "name": user.name,
         "role": user.role,
         "active": user.is_active,
+        "has_password": user.password_hash is not None,
         "created_at": user.created_at.isoformat(),
         "deactivated_at": user.deactivated_at.isoformat() if user.deactivated_at else None,
     }
+
+
+def _open_account(asked: NewUser, role: Role, now: datetime) -> User:
+    account: dict[str, Any] = {
+        "actor": access.actor(),
+        "now": now,
+        "calendar": current_calendar(),
+        "email": asked.email,
+        "name": asked.name,
+        "role": role,
+    }
+    if asked.invite:
+        return invite_account(**account)
+    return open_account(**account, password=asked.password)
+
+
+def _send(
+    user_id: int, send: Callable[..., OneTimeLink]
+) -> tuple[dict[str, Any], int, dict[str, str]]:
+    now, reach = datetime.now(UTC), access.reach(Permission.USERS_WRITE)
+
+    def create() -> Answer:
+        link = send(user_id, actor=access.actor(), reach=reach, now=now)
+        email = queries.get_user(user_id, reach=reach).email
+        until = link.expires_at.isoformat()
+        return Answer(202, {"user_id": user_id, "email": email, "expires_at": until})
+
+    return create_once({}, now=now, create=create)
