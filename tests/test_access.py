@@ -80,6 +80,19 @@ API: dict[str, tuple[str, str, Any, tuple[str, str, str, str]]] = {
         None,
         (ALL, OWN, NONE, NONE),
     ),
+    "api.reactivate_user": (
+        "POST",
+        "/api/v1/users/{victim}/reactivate",
+        None,
+        (ALL, OWN, NONE, NONE),
+    ),
+    "api.invite_user": ("POST", "/api/v1/users/{victim}/invite", None, (ALL, OWN, NONE, NONE)),
+    "api.reset_password": (
+        "POST",
+        "/api/v1/users/{known}/password-reset",
+        None,
+        (ALL, OWN, NONE, NONE),
+    ),
     "api.show_me": ("GET", "/api/v1/me", None, (ALL, ALL, ALL, NONE)),
     "api.list_api_keys": ("GET", "/api/v1/api-keys", None, (ALL, ALL, ALL, ALL)),
     "api.create_api_key": ("POST", "/api/v1/api-keys", {"name": "new"}, (ALL, ALL, ALL, NONE)),
@@ -170,6 +183,46 @@ PAGES: dict[str, tuple[str, str, Any, tuple[str, str, str, str]]] = {
         None,
         (ALL, OWN, OWN, OWN),
     ),
+    "dashboard.accounts": ("GET", "/settings/accounts", None, (ALL, ALL, NONE, NONE)),
+    "dashboard.new_account": ("GET", "/settings/accounts/new", None, (ALL, ALL, NONE, NONE)),
+    "dashboard.create_account": ("POST", "/settings/accounts", {}, (SELF, SELF, NONE, NONE)),
+    "dashboard.account": ("GET", "/settings/accounts/{managed}", None, (ALL, OWN, NONE, NONE)),
+    "dashboard.change_account": (
+        "POST",
+        "/settings/accounts/{managed}",
+        {},
+        (SELF, "422 404", NONE, NONE),
+    ),
+    "dashboard.confirm_deactivate_account": (
+        "GET",
+        "/settings/accounts/{managed}/deactivate",
+        None,
+        (ALL, OWN, NONE, NONE),
+    ),
+    "dashboard.deactivate_account": (
+        "POST",
+        "/settings/accounts/{victim}/deactivate",
+        None,
+        (ALL, OWN, NONE, NONE),
+    ),
+    "dashboard.reactivate_account": (
+        "POST",
+        "/settings/accounts/{victim}/reactivate",
+        None,
+        (ALL, OWN, NONE, NONE),
+    ),
+    "dashboard.invite_account": (
+        "POST",
+        "/settings/accounts/{victim}/invite",
+        None,
+        (ALL, OWN, NONE, NONE),
+    ),
+    "dashboard.send_password_reset": (
+        "POST",
+        "/settings/accounts/{known}/password-reset",
+        None,
+        (ALL, OWN, NONE, NONE),
+    ),
     "dashboard.system_health": ("GET", "/settings/health", None, (ALL, NONE, NONE, NONE)),
     "dashboard.sign_out": ("POST", "/sign-out", None, (ALL, ALL, ALL, ALL)),
     "docs.api": ("GET", "/docs/api", None, (ALL, ALL, ALL, ALL)),
@@ -207,6 +260,7 @@ class Stage:
             "record",
             "managed",
             "victim",
+            "known",
             "key",
             "session",
             "plan",
@@ -237,6 +291,13 @@ class Stage:
         if owner == "foreign":
             return self.cast.admin.id if who == "manager" else self.cast.other_customer.id
         return self.cast.customer.id
+
+    def known(self, who: str, owner: str) -> int:
+        """An account with a password, of whichever kind: nobody tries it."""
+        user_id = self.victim(who, owner)
+        with transaction() as session:
+            session.get_one(User, user_id).password_hash = "x"
+        return user_id
 
     def victim(self, who: str, owner: str) -> int:
         role = Role.MANAGER if owner == "foreign" else Role.CUSTOMER
