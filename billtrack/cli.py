@@ -17,6 +17,7 @@ from billtrack import __version__
 from billtrack.account_commands import api_key, create_admin, create_user
 from billtrack.api.v1.openapi import document
 from billtrack.app import create_app
+from billtrack.audit_commands import audit
 from billtrack.backup_commands import backup, database, restore
 from billtrack.config import Settings, load_settings
 from billtrack.core.errors import InvalidError
@@ -41,7 +42,10 @@ def billtrack() -> None:
     """Self-hosted usage tracker and billing system."""
 
 
-for command in (create_admin, create_user, api_key, usage, verify, backup, restore, database):
+for command in (
+    *(create_admin, create_user, api_key, usage),
+    *(verify, audit, backup, restore, database),
+):
     billtrack.add_command(command)
 
 

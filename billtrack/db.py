@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import psycopg
 import structlog
@@ -35,7 +36,13 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import psycopg as psycopg_dialect
 from sqlalchemy.exc import DBAPIError, OperationalError
-from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, ORMExecuteState, Session
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    InstrumentedAttribute,
+    ORMExecuteState,
+    Session,
+    SessionTransaction,
+)
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from billtrack.core.money import format_exact
@@ -52,8 +59,19 @@ log = structlog.get_logger(__name__)
 Driver = psycopg.Connection[tuple[Any, ...]]
 """A connection of the PostgreSQL driver, without SQLAlchemy around it."""
 
-_AFTER_COMMIT = "billtrack_after_commit"
+T = TypeVar("T")
+
+_PROMISED = "billtrack_promised"
 _HAS_WRITTEN = "billtrack_has_written"
+
+
+@dataclass(slots=True)
+class _Promised:
+    """What is to happen at the end of a transaction, and how much of it at each savepoint."""
+
+    writes: list[tuple[Callable[[list[Any]], None], Any]] = field(default_factory=list)
+    callbacks: list[Callable[[], None]] = field(default_factory=list)
+    savepoints: dict[SessionTransaction, tuple[int, int]] = field(default_factory=dict)
 
 
 class Base(DeclarativeBase):
@@ -119,8 +137,8 @@ def transaction() -> Iterator[Session]:
     """Run the block as one write: all of it is stored, or nothing.
 
     Ends the session's read snapshot first, so what is to be changed must be loaded again
-    inside; from then on the session reads the primary. Transactions do not nest. Callbacks of
-    `after_commit` run once it is stored.
+    inside; from then on the session reads the primary. Transactions do not nest. What was given
+    to `before_commit` is written last; callbacks of `after_commit` run once it is stored.
     """
     session = db.session()
     if WRITES in session.info:
@@ -130,19 +148,28 @@ def transaction() -> Iterator[Session]:
     session.expire_all()
     session.info.pop(READS_FROM, None)
     session.info[WRITES] = session.info[_HAS_WRITTEN] = True
-    callbacks: list[Callable[[], None]] = []
-    session.info[_AFTER_COMMIT] = callbacks
+    promised = session.info[_PROMISED] = _Promised()
     try:
         session.connection(execution_options=_write_options(session))
         yield session
+        _write_last(session, promised)
         session.commit()
     except BaseException:
         session.rollback()
         raise
     finally:
-        del session.info[WRITES], session.info[_AFTER_COMMIT]
-    for callback in callbacks:
+        del session.info[WRITES], session.info[_PROMISED]
+    for callback in promised.callbacks:
         callback()
+
+
+def _write_last(session: Session, promised: _Promised) -> None:
+    session.flush()
+    together: dict[Callable[[list[Any]], None], list[Any]] = {}
+    for write, item in promised.writes:
+        together.setdefault(write, []).append(item)
+    for write, items in together.items():
+        write(items)
 
 
 def _write_options(session: Session) -> dict[str, Any]:
@@ -150,12 +177,28 @@ def _write_options(session: Session) -> dict[str, Any]:
     return {WRITES: True, **(POSTGRESQL_WRITES if is_postgresql else {})}
 
 
+def before_commit(write: Callable[[list[T]], None], item: T) -> None:
+    """Write the item last in the current transaction: all that `write` is given, in one call.
+
+    For what others wait for from then on until the commit. An item whose savepoint is rolled
+    back is not written.
+    """
+    _promised("before_commit").writes.append((write, item))
+
+
 def after_commit(callback: Callable[[], None]) -> None:
-    """Run the callback once the current transaction is stored; not at all if it is not."""
-    session = db.session()
-    if _AFTER_COMMIT not in session.info:
-        raise RuntimeError("after_commit() belongs inside transaction()")
-    session.info[_AFTER_COMMIT].append(callback)
+    """Run the callback once the current transaction is stored; not at all if it is not.
+
+    Nor if the savepoint is rolled back in which it was given.
+    """
+    _promised("after_commit").callbacks.append(callback)
+
+
+def _promised(caller: str) -> _Promised:
+    found: _Promised | None = db.session().info.get(_PROMISED)
+    if found is None:
+        raise RuntimeError(f"{caller}() belongs inside transaction()")
+    return found
 
 
 def has_written() -> bool:
@@ -281,3 +324,18 @@ def _refuse_statement(state: ORMExecuteState) -> None:
     writes = state.is_insert or state.is_update or state.is_delete
     if writes and WRITES not in state.session.info:
         raise RuntimeError("writes belong inside transaction()")
+
+
+@event.listens_for(Session, "after_transaction_create")
+def _mark_savepoint(session: Session, begun: SessionTransaction) -> None:
+    promised: _Promised | None = session.info.get(_PROMISED)
+    if promised is not None and begun.nested:
+        promised.savepoints[begun] = (len(promised.writes), len(promised.callbacks))
+
+
+@event.listens_for(Session, "after_soft_rollback")
+def _forget_undone(session: Session, undone: SessionTransaction) -> None:
+    promised: _Promised | None = session.info.get(_PROMISED)
+    if promised is not None and undone in promised.savepoints:
+        writes, callbacks = promised.savepoints[undone]
+        del promised.writes[writes:], promised.callbacks[callbacks:]

@@ -105,6 +105,8 @@ def create_api_key(
         object_type="api_key",
         object_id=key.id,
         changes={"user_id": user.id, "scopes": " ".join(key.scopes)},
+        personal={"name": name},
+        subject_id=user.id,
     )
     return key, secret
 
@@ -159,7 +161,12 @@ def revoke_api_key(key_id: int, *, actor: audit.Actor, reach: Reach, now: dateti
     if key.revoked_at is None:
         key.revoked_at = now
         audit.record(
-            "api_key.revoked", actor=actor, now=now, object_type="api_key", object_id=key.id
+            "api_key.revoked",
+            actor=actor,
+            now=now,
+            object_type="api_key",
+            object_id=key.id,
+            changes={"user_id": key.user_id, "active": audit.Change(before=True, after=False)},
         )
     return key
 

@@ -83,13 +83,15 @@ def update_user(
 ) -> User:
     """Change name or address; None leaves it. Raises UserNotFound, InvalidError, EmailTaken."""
     user = get_user(user_id, reach=reach)
-    personal: dict[str, str] = {}
+    personal: dict[str, audit.PersonalChange] = {}
     if name is not None and name != user.name:
-        user.name = personal["name"] = checked_name(name)
+        personal["name"] = audit.PersonalChange(user.name, checked_name(name))
+        user.name = checked_name(name)
     if email is not None and (address := normalize_email(email)) != user.email:
         if find_user_by_email(address) is not None:
             raise EmailTaken(f"There is an account for {address} already.")
-        user.email = personal["email"] = address
+        personal["email"] = audit.PersonalChange(user.email, address)
+        user.email = address
         end_links(user.id, now=now)  # they lie in the mailbox of the address before
     if personal:
         audit.record(
@@ -113,7 +115,14 @@ def deactivate_user(user_id: int, *, actor: audit.Actor, reach: Reach, now: date
         return user
     _require_another_administrator(user)
     user.deactivated_at = now
-    audit.record("user.deactivated", actor=actor, now=now, object_type="user", object_id=user.id)
+    audit.record(
+        "user.deactivated",
+        actor=actor,
+        now=now,
+        object_type="user",
+        object_id=user.id,
+        changes={"active": audit.Change(before=True, after=False)},
+    )
     _shut_out(user, actor, now)
     return user
 
@@ -127,7 +136,12 @@ def reactivate_user(user_id: int, *, actor: audit.Actor, reach: Reach, now: date
     if not user.is_active:
         user.deactivated_at = None
         audit.record(
-            "user.reactivated", actor=actor, now=now, object_type="user", object_id=user.id
+            "user.reactivated",
+            actor=actor,
+            now=now,
+            object_type="user",
+            object_id=user.id,
+            changes={"active": audit.Change(before=False, after=True)},
         )
     return user
 
@@ -156,7 +170,7 @@ def change_role(
         now=now,
         object_type="user",
         object_id=user.id,
-        changes={"role": role},
+        changes={"role": audit.Change(before=before, after=role)},
     )
     _shut_out(user, actor, now)
     _revoke_keys(user, actor, now)

@@ -167,7 +167,14 @@ def retry(job: Job, *, actor: audit.Actor, now: datetime) -> None:
     )
     if not row_count(queued):
         raise JobNotFailed(f"Job {job.id} has not failed, so there is nothing to retry.")
-    audit.record("job.retried", actor=actor, now=now, object_type="job", object_id=job.id)
+    audit.record(
+        "job.retried",
+        actor=actor,
+        now=now,
+        object_type="job",
+        object_id=job.id,
+        changes={"status": audit.Change("failed", "queued")},
+    )
     after_commit(partial(ring, job.id))
     _advance_parent(job.parent_id, now)
 

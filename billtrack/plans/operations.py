@@ -66,7 +66,7 @@ def create_plan(*, actor: audit.Actor, now: datetime, code: str, name: str, curr
     plan = Plan(code=code, name=name, currency=currency, created_at=now)
     db.session.add(plan)
     db.session.flush()
-    changes = {"code": code, "currency": currency}
+    changes = {"code": code, "name": name, "currency": currency}
     audit.record(
         "plan.created", actor=actor, now=now, object_type="plan", object_id=plan.id, changes=changes
     )
@@ -112,7 +112,13 @@ def create_version(
         now=now,
         object_type="plan_version",
         object_id=version.id,
-        changes={"number": version.number, "base_fee": format_exact(base_fee)},
+        changes={
+            "plan": plan.code,
+            "number": version.number,
+            "base_fee": format_exact(base_fee),
+            "minimum_commitment": format_exact(minimum_commitment),
+            "charges": ", ".join(charge.meter for charge in charges),
+        },
     )
     return version
 
@@ -143,7 +149,11 @@ def publish_version(
         now=now,
         object_type="plan_version",
         object_id=version.id,
-        changes={"effective_from": effective_from.isoformat()},
+        changes={
+            "plan": plan_code,
+            "number": number,
+            "effective_from": audit.Change(None, effective_from.isoformat()),
+        },
     )
     db.session.flush()
     return version
@@ -190,7 +200,13 @@ def subscribe(
         now=now,
         object_type="subscription",
         object_id=subscription.id,
-        changes={"user_id": user_id, "plan": plan_code, "starts_on": starts_on.isoformat()},
+        changes={
+            "user_id": user_id,
+            "plan": plan_code,
+            "plan_version": version_number,
+            "starts_on": starts_on.isoformat(),
+            "ends_on": _written(ends_on),
+        },
     )
     return subscription
 
@@ -201,7 +217,7 @@ def end_subscription(
     """Let the subscription end with this billing day, which lies within it."""
     if last_day < subscription.starts_on:
         raise InvalidError.at("ends_on", "The last day comes before the first.")
-    subscription.ends_on = last_day
+    before, subscription.ends_on = subscription.ends_on, last_day
     db.session.flush()
     audit.record(
         "subscription.ended",
@@ -209,7 +225,10 @@ def end_subscription(
         now=now,
         object_type="subscription",
         object_id=subscription.id,
-        changes={"ends_on": last_day.isoformat()},
+        changes={
+            "user_id": subscription.user_id,
+            "ends_on": audit.Change(_written(before), last_day.isoformat()),
+        },
     )
 
 
@@ -229,6 +248,10 @@ def create_standard_plan(*, actor: audit.Actor, now: datetime, effective_from: d
     publish_version(
         standard.CODE, version.number, actor=actor, now=now, effective_from=effective_from
     )
+
+
+def _written(day: date | None) -> str | None:
+    return day.isoformat() if day else None
 
 
 def _lock(plan: Plan) -> None:

@@ -1,5 +1,7 @@
 """Take the demo away again: what its accounts are and did among themselves, and nothing else.
 
+The audit log is append-only and keeps its entries, without anything personal.
+
 As soon as anything else touches a demo account, nothing is removed. Foreign keys are the last
 guard: a table that this file does not know makes the whole transaction fail.
 """
@@ -10,10 +12,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, delete, func, not_, or_, select
+from sqlalchemy import ColumnElement, ScalarSelect, Select, and_, delete, func, not_, or_, select
 
+from billtrack import audit
 from billtrack.accounts.models import ApiKey, OneTimeLink, User, UserSession
-from billtrack.audit.models import AuditEntry, AuditPersonalValue
+from billtrack.audit.models import AuditEntry
+from billtrack.audit.operations import erase_personal_values
 from billtrack.config import Settings
 from billtrack.core.errors import ConflictError
 from billtrack.core.periods import BillingCalendar, Month
@@ -28,6 +32,8 @@ from billtrack.provisioning.demo import demo_emails
 from billtrack.reports.models import Report
 from billtrack.summaries.models import MonthSummary
 from billtrack.usage.models import UsageDaily, UsageKey, UsageRecord
+
+REMOVED = "demo.removed"
 
 
 class DemoInUse(ConflictError):
@@ -54,6 +60,7 @@ def remove_demo(settings: Settings, storage: Storage, *, now: datetime) -> None:
         db.session.execute(_users().with_for_update())
         db.session.execute(select(Job.id).where(Job.id.in_(_jobs())).with_for_update())
         _require_untouched(newest)
+        _note_removal(now)
         _delete_all(db.session.scalars(_jobs()).all())
         found = find_installation()
         if found is not None:
@@ -98,17 +105,28 @@ def _strangers() -> dict[str, Select[Any]]:
             )
         ),
         "audit entry": select(AuditEntry.id).where(
-            or_(and_(by, not_(about)), and_(by_others, about))
+            AuditEntry.id > _last_removal(), or_(and_(by, not_(about)), and_(by_others, about))
         ),
     }
 
 
+def _note_removal(now: datetime) -> None:
+    """Leave what was done in the demo in the audit log, and nothing personal of it."""
+    user_ids = db.session.scalars(_users()).all()
+    erase_personal_values(user_ids)
+    if user_ids:
+        audit.record(REMOVED, actor=audit.Actor(), now=now, object_type="installation")
+
+
+def _last_removal() -> ScalarSelect[int]:
+    # Accounts that come later may have the numbers of those that the log names before.
+    last = select(func.coalesce(func.max(AuditEntry.id), 0)).where(AuditEntry.action == REMOVED)
+    return last.scalar_subquery()
+
+
 def _delete_all(job_ids: Sequence[int]) -> None:
     records = select(UsageRecord.id).where(UsageRecord.user_id.in_(_users()))
-    entries = select(AuditEntry.id).where(or_(_is_by_demo(), _is_about_demo()))
     for statement in (
-        delete(AuditPersonalValue).where(AuditPersonalValue.entry_id.in_(entries)),
-        delete(AuditEntry).where(or_(_is_by_demo(), _is_about_demo())),
         delete(UsageKey).where(UsageKey.record_id.in_(records)),
         delete(UsageRecord).where(UsageRecord.user_id.in_(_users())),
         delete(UsageDaily).where(UsageDaily.user_id.in_(_users())),

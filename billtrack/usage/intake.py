@@ -151,7 +151,9 @@ def _store_reversal(original: RecordView, reason: str, actor: audit.Actor, terms
             now=terms.now,
             object_type="usage_record",
             object_id=original.id,
-            changes={"reversal_id": reversal_id, "reason": reason},
+            changes={"user_id": original.user_id, "reversal_id": reversal_id},
+            personal={"reason": reason},  # whoever writes one may name people
+            subject_id=original.user_id,
         )
     return reversal_id
 

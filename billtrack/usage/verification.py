@@ -86,6 +86,7 @@ def repair(
     for meter_id, own in groupby(differences, lambda one: one.meter_id):
         wrong = list(own)
         user_id, days = wrong[0].user_id, [one.day for one in wrong]
+        before = {one.day: one.rolled_up.quantity for one in wrong}
         with transaction():
             store.lock_rollups(user_id, meter_id, days)
             recorded = _by_day(store.recorded_totals(user_id, meter_id=meter_id), calendar)
@@ -97,7 +98,10 @@ def repair(
                 now=now,
                 object_type="user",
                 object_id=user_id,
-                changes={"event": wrong[0].event, "days": ", ".join(map(str, days))},
+                changes={
+                    "event": wrong[0].event,
+                    **{str(day): audit.Change(before[day], totals[day].quantity) for day in days},
+                },
             )
 
 

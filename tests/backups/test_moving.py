@@ -13,8 +13,8 @@ from apiflask import APIFlask
 from sqlalchemy import inspect, text, update
 from sqlalchemy.exc import SQLAlchemyError
 
+from billtrack import audit
 from billtrack.app import create_app
-from billtrack.audit.models import AuditEntry
 from billtrack.backups.contents import Contents
 from billtrack.backups.moving import Moved, move_to_postgresql
 from billtrack.backups.running import IsRunning
@@ -83,7 +83,7 @@ def create_awkward_rows(cast: Cast) -> None:
         row.occurred_at = row.occurred_at.replace(microsecond=999_999)
         price = Decimal("99999999999999999999999999.123456789012")
         session.execute(update(PlanVersion).values(base_fee=price, minimum_commitment=Decimal(0)))
-        session.add(AuditEntry(at=INSTANT, action="a", object_type="b", changes={}))
+        audit.record("a", actor=audit.Actor(address="::1"), now=INSTANT, object_type="b")
         figures = {"none": None, "list": [1, [2, {"x": []}]], "": "empty"}
         session.add(
             MonthSummary(
