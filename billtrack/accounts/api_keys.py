@@ -14,7 +14,7 @@ from billtrack import audit
 from billtrack.accounts.models import ApiKey, User
 from billtrack.accounts.permissions import Reach, Role, grantable_scopes
 from billtrack.core.errors import InvalidError, NotFoundError
-from billtrack.db import ask_driver, driver_text, is_postgresql, read_now
+from billtrack.direct import ask_driver, driver_text, is_postgresql, read_now
 from billtrack.extensions import app_combiner, db
 
 PREFIX = "bt_live_"

@@ -22,7 +22,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from billtrack import audit
 from billtrack.accounts.models import SignInTry
 from billtrack.core.errors import TooManyRequestsError
-from billtrack.db import is_postgresql
+from billtrack.direct import is_postgresql
 from billtrack.extensions import db
 
 WINDOW = timedelta(minutes=15)

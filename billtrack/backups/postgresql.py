@@ -18,6 +18,8 @@ from billtrack.extensions import db
 
 _OTHERS = """SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
     AND backend_type = 'client backend' AND pid <> pg_backend_pid()"""
+_FUNCTIONS = r"""SELECT CAST(CAST(oid AS regprocedure) AS text) FROM pg_proc
+    WHERE pronamespace = CAST(current_schema() AS regnamespace) AND proname LIKE 'billtrack\_%'"""
 _PRODUCT = re.compile(r"\(PostgreSQL\) (\d+)")
 
 
@@ -58,12 +60,14 @@ def load(content: IO[bytes]) -> None:
 
 
 def empty() -> None:
-    """Remove every table of the database."""
+    """Remove every table of the database, and billtrack's functions."""
     connection = db.engine.connect().execution_options(**POSTGRESQL_WRITES)
     with connection, connection.begin():
         quote = connection.dialect.identifier_preparer.quote
         if names := inspect(connection).get_table_names():
             connection.execute(text(f"DROP TABLE {', '.join(map(quote, names))} CASCADE"))
+        for function in connection.scalars(text(_FUNCTIONS)).all():
+            connection.execute(text(f"DROP FUNCTION {function}"))
 
 
 def require_free(connection: Connection) -> None:

@@ -205,7 +205,7 @@ def subscribe(
             "plan": plan_code,
             "plan_version": version_number,
             "starts_on": starts_on.isoformat(),
-            "ends_on": _written(ends_on),
+            "ends_on": ends_on.isoformat() if ends_on else None,
         },
     )
     return subscription
@@ -227,7 +227,7 @@ def end_subscription(
         object_id=subscription.id,
         changes={
             "user_id": subscription.user_id,
-            "ends_on": audit.Change(_written(before), last_day.isoformat()),
+            "ends_on": audit.Change(before.isoformat() if before else None, last_day.isoformat()),
         },
     )
 
@@ -248,10 +248,6 @@ def create_standard_plan(*, actor: audit.Actor, now: datetime, effective_from: d
     publish_version(
         standard.CODE, version.number, actor=actor, now=now, effective_from=effective_from
     )
-
-
-def _written(day: date | None) -> str | None:
-    return day.isoformat() if day else None
 
 
 def _lock(plan: Plan) -> None:

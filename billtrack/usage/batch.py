@@ -10,7 +10,8 @@ from enum import StrEnum
 import psycopg
 
 from billtrack.core.errors import BilltrackError, ConflictError, InvalidError
-from billtrack.db import end_read, is_postgresql, single_statements, transaction
+from billtrack.db import end_read, transaction
+from billtrack.direct import is_postgresql, single_statements
 from billtrack.metrics.counting import count_records
 from billtrack.usage import one_statement, postgresql_facts, store
 from billtrack.usage.facts import Facts, find_facts

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from billtrack.accounts.permissions import Breadth, Reach
 from billtrack.core.errors import NotFoundError
-from billtrack.db import end_read, read_now
+from billtrack.db import end_read
+from billtrack.direct import read_now
 from billtrack.extensions import app_combiner
 from billtrack.usage.queries import RECORDS_BY_ID, RecordView
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from psycopg.errors import UniqueViolation
 
-from billtrack.db import Driver
+from billtrack.direct import Driver
 from billtrack.usage.rows import KeyTaken, NewRecord
 
 _KEYS = "pk_usage_keys"

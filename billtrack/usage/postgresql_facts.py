@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from billtrack.core.periods import Month
-from billtrack.db import Driver
+from billtrack.direct import Driver
 from billtrack.usage.facts import Facts, months_of
 from billtrack.usage.one_statement import as_bytea
 from billtrack.usage.rows import UsedKey

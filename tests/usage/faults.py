@@ -11,7 +11,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
-from billtrack.db import is_postgresql, transaction
+from billtrack.db import transaction
+from billtrack.direct import is_postgresql
 from billtrack.extensions import db
 from billtrack.usage import one_statement
 
