@@ -58,6 +58,9 @@ _KEY_PARAMETER = {
 _WITHOUT_KEY = ("/quote", "/usage/batch")
 """Posts that change nothing, or have a key for each of their parts."""
 
+_WITH_KEY_ALONE = ("/invite", "/password-reset")
+"""Posts that take a key and no body."""
+
 _PUBLIC_PATHS = {"/api/v1/health", "/api/v1/health/live", "/api/v1/health/ready"}
 _CODES = {"meters": "api_calls", "plans": "standard"}
 """A code that exists everywhere, by resource."""
@@ -131,19 +134,24 @@ def _complete_parameters(method: str, path: str, operation: dict[str, Any]) -> N
             parameter["schema"] = {"type": "integer", "minimum": 1, "maximum": 10**18 - 1}
         if parameter["in"] == "query":
             parameter["required"] = False
-    if method == "post" and "requestBody" in operation and not path.endswith(_WITHOUT_KEY):
+    takes_key = path.endswith(_WITH_KEY_ALONE) or (
+        method == "post" and "requestBody" in operation and not path.endswith(_WITHOUT_KEY)
+    )
+    if takes_key:
         operation["parameters"].append(_KEY_PARAMETER)
 
 
 def _refusals(method: str, path: str, operation: dict[str, Any]) -> list[int]:
-    found = [503]
+    # How long a body is, is asked before anything else, also where none is wanted.
+    found = [411, 413, 503]
     if path not in _PUBLIC_PATHS:
         found += [401, 403]
     if "{" in path:
         found.append(404)
     if method != "get":
-        found += [400, 411, 413, 415, 409]
-    if "requestBody" in operation or any(p["in"] == "query" for p in operation["parameters"]):
+        found += [400, 409, 415]
+    is_checked = any(p["in"] in {"query", "header"} for p in operation["parameters"])
+    if "requestBody" in operation or is_checked:
         found.append(422)
     return sorted(found)
 
