@@ -36,6 +36,7 @@ class Permission(StrEnum):
     QUOTE = "quote"
     PROFILE = "profile"
     SETTINGS_READ = "settings:read"
+    AUDIT_READ = "audit:read"
 
 
 class Breadth(StrEnum):

@@ -8,6 +8,7 @@ from billtrack.dashboard import (  # noqa: F401 (importing a module adds its rou
     account,
     accounts,
     api_keys,
+    audit,
     customer_list,
     customers,
     overview,

@@ -35,6 +35,7 @@ AREA_OF = {
     "dashboard.create_api_key": "dashboard.settings",
     "dashboard.confirm_revoke_api_key": "dashboard.settings",
     "dashboard.system_health": "dashboard.settings",
+    "dashboard.audit_log": "dashboard.settings",
     "dashboard.accounts": "dashboard.settings",
     "dashboard.new_account": "dashboard.settings",
     "dashboard.create_account": "dashboard.settings",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import date
 
 from wtforms import Form, SelectField, StringField
 from wtforms.fields import DateField, DateTimeLocalField
@@ -10,6 +11,7 @@ from wtforms.validators import ValidationError
 
 MAX_QUANTITY = 10**15
 YEARS = range(2000, 3000)  # as in the API
+FIRST_DAY, LAST_DAY = date(YEARS[0], 1, 1), date(YEARS[-1], 12, 31)
 NO_QUANTITY = "Write how much was used."
 
 _DIGITS = re.compile(r"[0-9]+", re.ASCII)

@@ -187,7 +187,7 @@ class RecordUsageForm(FlaskForm):  # type: ignore[misc]
         self.instant = instant
 
 
-def _validate_range(first: Field, last: Field) -> bool:
+def validate_range(first: Field, last: Field) -> bool:
     """Attach messages to a pair of inclusive dates; True if both are there and in order."""
     if first.errors or last.errors:
         return False
@@ -223,7 +223,7 @@ class UsageFilterForm(FlaskForm):  # type: ignore[misc]
 
     def validate(self, extra_validators: Any = None) -> bool:
         """Check each field, then that the days are in order."""
-        return bool(super().validate(extra_validators)) and _validate_range(self.first, self.last)
+        return bool(super().validate(extra_validators)) and validate_range(self.first, self.last)
 
 
 class GenerateReportForm(FlaskForm):  # type: ignore[misc]
@@ -257,7 +257,7 @@ class GenerateReportForm(FlaskForm):  # type: ignore[misc]
                 field.errors = ["Choose a day."]
             if self.month.data != CUSTOM_RANGE and field.data:
                 field.errors = ["Choose “A range of days” as the period, or clear this day."]
-        if not _validate_range(self.first, self.last):
+        if not validate_range(self.first, self.last):
             return False
         first, last = self.days()
         if (last - first).days >= MAX_DAYS:

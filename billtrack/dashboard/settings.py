@@ -24,6 +24,7 @@ SECTIONS = (
     ("Sessions", "dashboard.sessions_page", Permission.PROFILE),
     ("API keys", "dashboard.api_keys", Permission.API_KEYS_READ),
     ("Accounts", "dashboard.accounts", Permission.USERS_WRITE),
+    ("Audit log", "dashboard.audit_log", Permission.AUDIT_READ),
     ("System health", "dashboard.system_health", Permission.SETTINGS_READ),
 )
 

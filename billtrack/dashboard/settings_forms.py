@@ -54,6 +54,7 @@ SCOPES = {
     Permission.QUOTE: "Ask for quotes",
     Permission.PROFILE: "Read the own profile",
     Permission.SETTINGS_READ: "Read settings",
+    Permission.AUDIT_READ: "Read the audit log",
 }
 """What an API key may do, in words."""
 

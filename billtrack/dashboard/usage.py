@@ -19,7 +19,7 @@ from billtrack.accounts.queries import list_customers
 from billtrack.core.errors import BilltrackError
 from billtrack.core.periods import DateRange
 from billtrack.dashboard.blueprint import dashboard
-from billtrack.dashboard.fields import YEARS
+from billtrack.dashboard.fields import FIRST_DAY, LAST_DAY
 from billtrack.dashboard.forms import RecordUsageForm, UsageFilterForm, show_error
 from billtrack.dashboard.numbers import read_number
 from billtrack.dashboard.ranges import Asked, bars, by_month, charted_days, usage_presets
@@ -37,7 +37,6 @@ from billtrack.usage.rules import Terms, UsageInput
 
 PAGE_SIZE = 50
 LIVE_FIELDS = ("user_id", "event", "quantity", "occurred_at")
-FIRST_DAY, LAST_DAY = date(YEARS[0], 1, 1), date(YEARS[-1], 12, 31)
 
 
 @dashboard.get("/usage")

@@ -35,11 +35,12 @@ OTHER_STATES = (
     "/usage?user_id=x&from=2026-11-02&to=2026-11-01",
     "/settings/api-keys?state=ended",
     "/settings/accounts?q=nobody&state=invited",
+    "/settings/audit?who=nobody@test.example",
 )
 """Pages that look otherwise when asked for otherwise: seen by one role."""
 
 PAGES: dict[Role, tuple[str, ...]] = {
-    Role.ADMIN: (*MANAGED, "/settings/health", *OTHER_STATES),
+    Role.ADMIN: (*MANAGED, "/settings/audit", "/settings/health", *OTHER_STATES),
     Role.MANAGER: MANAGED,
     Role.PROVIDER: ("/", *EVERYBODY),
     Role.CUSTOMER: ("/", "/customers/{customer}?show=api_calls", *REPORTS, *EVERYBODY),

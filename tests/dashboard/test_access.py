@@ -39,6 +39,7 @@ PAGES = {
     "/settings/api-keys": (200, 200, 200, 200, 200),
     "/settings/api-keys/new": (200, 200, 200, 200, 200),
     "/settings/api-keys/{key}/revoke": (200, 404, 404, 200, 404),
+    "/settings/audit": (200, 403, 403, 403, 403),
     "/settings/accounts": (200, 200, 403, 403, 403),
     "/settings/accounts/new": (200, 200, 403, 403, 403),
     "/settings/accounts/{customer}": (200, 200, 403, 403, 403),

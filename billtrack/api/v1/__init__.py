@@ -6,6 +6,7 @@ give. Answers may gain fields; nothing else changes within the version.
 
 from billtrack.api.v1 import (  # noqa: F401 (importing a module adds its routes)
     api_keys,
+    audit,
     jobs,
     meters,
     openapi,
