@@ -111,7 +111,8 @@ def _flask_config(settings: Settings) -> dict[str, Any]:
         raise RuntimeError("load_settings() provides the secret key")
     return {
         "SECRET_KEY": secret.get_secret_value(),
-        "SESSION_COOKIE_NAME": "billtrack_session",
+        # By the prefix browsers take it only by https, for this host alone and from it.
+        "SESSION_COOKIE_NAME": f"{'__Host-' if settings.is_secure else ''}billtrack_session",
         "SESSION_COOKIE_HTTPONLY": True,
         "SESSION_COOKIE_SAMESITE": "Lax",
         "SESSION_COOKIE_SECURE": settings.is_secure,

@@ -101,3 +101,17 @@ def request_id(client: FlaskClient, given: str) -> str:
     told = answer.headers["X-Request-Id"]
     assert answer.get_json()["request_id"] == told
     return told
+
+
+def test_the_cookie_belongs_to_this_host_and_to_https(tmp_path: Path) -> None:
+    secure = create_app(make_settings(tmp_path, public_url="https://billing.example.com"))
+    answer = secure.test_client().get("/forgot-password", base_url="https://billing.example.com")
+    assert answer.status_code == 200
+    (cookie,) = answer.headers.getlist("Set-Cookie")
+    name, *attributes = cookie.split("; ")
+    assert name.startswith("__Host-billtrack_session=")
+    assert {"Secure", "HttpOnly", "Path=/", "SameSite=Lax"} <= set(attributes)
+    assert not any(attribute.startswith("Domain") for attribute in attributes)
+    plain = create_app(make_settings(tmp_path)).test_client().get("/forgot-password")
+    assert plain.headers["Set-Cookie"].startswith("billtrack_session=")
+    assert "Secure" not in plain.headers["Set-Cookie"]
