@@ -16,12 +16,13 @@ from typing import ParamSpec, TypeVar
 from flask import g, request, session
 from structlog.contextvars import bind_contextvars
 
-from billtrack import audit
+from billtrack import audit, limits
 from billtrack.accounts import api_keys, sessions, throttle
 from billtrack.accounts.permissions import Permission, Reach, Role, granted
 from billtrack.core.errors import ForbiddenError, UnauthenticatedError
 from billtrack.db import transaction
 from billtrack.http import client_address
+from billtrack.limits import Budget
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -53,6 +54,12 @@ class Principal:
             raise ForbiddenError(f"This API key has no scope {permission}.")
         return Reach(breadth, self.user_id)
 
+    def payer(self, budget: Budget) -> str:
+        """Name who spends from the budget: each API key by itself, for reports the account."""
+        if self.api_key_id is None or budget is Budget.REPORTS:
+            return f"user:{self.user_id}"
+        return f"key:{self.api_key_id}"
+
     def may(self, permission: Permission) -> bool:
         """Tell whether to offer what needs the permission."""
         has_scope = self.scopes is None or permission in self.scopes
@@ -60,12 +67,14 @@ class Principal:
 
 
 def require(
-    permission: Permission, *, either: bool = False
+    permission: Permission, *, either: bool = False, budget: Budget | None = Budget.API
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Let the view run only for an account that has the permission.
 
-    `either` opens a GET route to a signed-in browser and to a Bearer credential alike. Raises
-    UnauthenticatedError (401) or ForbiddenError (403) before anything is parsed.
+    `either` opens a GET route to a signed-in browser and to a Bearer credential alike. Each
+    request spends one from `budget`; None where the view spends by what is asked. Raises
+    UnauthenticatedError (401), RateLimited (429) or ForbiddenError (403) before anything is
+    parsed.
     """
 
     def decorate(view: Callable[P, R]) -> Callable[P, R]:
@@ -75,6 +84,8 @@ def require(
             bind_contextvars(user_id=found.user_id)
             if found.api_key_id is not None:
                 bind_contextvars(key_id=found.api_key_id)
+            if budget is not None:
+                charge(budget)
             found.reach(permission)
             return view(*args, **kwargs)
 
@@ -85,7 +96,18 @@ def require(
 
 
 def public(view: Callable[P, R]) -> Callable[P, R]:
-    """Mark a view that answers without credentials."""
+    """Let the view answer without credentials, to each address so often."""
+
+    @wraps(view)
+    def counted(*args: P.args, **kwargs: P.kwargs) -> R:
+        limits.charge_address()
+        return view(*args, **kwargs)
+
+    return probe(counted)
+
+
+def probe(view: Callable[P, R]) -> Callable[P, R]:
+    """Mark a view that answers machines without an account, as often as they ask."""
     setattr(view, PERMISSION_ATTRIBUTE, PUBLIC)
     return view
 
@@ -124,6 +146,11 @@ def reach(permission: Permission) -> Reach:
     return principal().reach(permission)
 
 
+def charge(budget: Budget, *, cost: int = 1) -> None:
+    """Spend from the budget of who asks; raises RateLimited."""
+    limits.charge(budget, principal().payer(budget), cost)
+
+
 def actor() -> audit.Actor:
     """Return who asks, as audit entries and jobs keep it."""
     who: Principal | None = g.get("principal")
@@ -136,8 +163,23 @@ def actor() -> audit.Actor:
 
 
 def _identify(*, either: bool) -> Principal:
-    now = datetime.now(UTC)
+    """Return who asks; whoever nobody knows is counted by address, and stopped there."""
     by_bearer = "Authorization" in request.headers if either else is_api_path()
+    credential = request.headers.get("Authorization") if by_bearer else None
+    if credential:
+        limits.require_welcome(credential)
+    try:
+        found = _find(by_bearer=by_bearer)
+    except UnauthenticatedError:
+        limits.charge_address()
+        raise
+    if credential:
+        limits.known().add(credential)
+    return found
+
+
+def _find(*, by_bearer: bool) -> Principal:
+    now = datetime.now(UTC)
     if by_bearer:
         return _by_bearer(now)
     found = _by_session(now)

@@ -11,7 +11,7 @@ from flask.json.provider import DefaultJSONProvider
 from pydantic_core import from_json
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from billtrack import __version__, http
+from billtrack import __version__, http, limits
 from billtrack.accounts.sessions import LIFETIME
 from billtrack.api.v1 import api, openapi
 from billtrack.api.v1.reference import docs
@@ -83,6 +83,7 @@ def create_app(
     migrate.init_app(app, db, directory=str(MIGRATIONS))
     counting.init_app(app, is_wanted=settings.metrics_token is not None)
     http.init_app(app, secure=settings.is_secure)  # first: every refusal has a request id
+    limits.init_app(app, settings)
     csrf.init_app(app)
     bell.bind(app, make_huey(settings))
     register_filters(app, timezone=settings.timezone)

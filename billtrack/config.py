@@ -6,10 +6,7 @@ the value, so that secrets need not stand in the environment.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import re
-import secrets
 from collections.abc import Callable
 from email.headerregistry import Address
 from pathlib import Path
@@ -30,8 +27,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from billtrack.core.errors import BilltrackError, InvalidError
 from billtrack.core.mail_servers import MailServer, parse_sender
 from billtrack.core.money import minor_unit_places
+from billtrack.core.rates import parse_rate
+from billtrack.secret_values import read_or_make, require_random
 
-PLACEHOLDERS = frozenset({"change-me", "changeme", "secret", "dev", "password", "test", "todo"})
 MIN_SECRET_LENGTH = 32
 MIN_TOKEN_LENGTH = 16
 
@@ -91,6 +89,11 @@ class Settings(BaseSettings):
         None, ge=1, le=65535, validation_alias=_env("BILLTRACK_WORKER_PORT")
     )
     proxy_hops: int = Field(0, ge=0, le=9, validation_alias=_env("BILLTRACK_PROXY_HOPS"))
+    trusted_hosts: str = Field("", validation_alias=_env("BILLTRACK_TRUSTED_HOSTS"))
+    rate_usage: str = Field("off", validation_alias=_env("BILLTRACK_RATE_USAGE"))
+    rate_api: str = Field("18000/minute", validation_alias=_env("BILLTRACK_RATE_API"))
+    rate_reports: str = Field("600/minute", validation_alias=_env("BILLTRACK_RATE_REPORTS"))
+    rate_address: str = Field("1200/minute", validation_alias=_env("BILLTRACK_RATE_ADDRESS"))
     smtp_url: SecretStr | None = Field(None, validation_alias=_env("BILLTRACK_SMTP_URL"))
     mail_from: str | None = Field(None, validation_alias=_env("BILLTRACK_MAIL_FROM"))
 
@@ -124,6 +127,12 @@ class Settings(BaseSettings):
             raise ValueError("write an absolute URL such as https://billing.example.com")
         return value.rstrip("/")
 
+    @field_validator("rate_usage", "rate_api", "rate_reports", "rate_address")
+    @classmethod
+    def _readable_rate(cls, value: str) -> str:
+        _as_value_error(parse_rate, value)
+        return value
+
     @field_validator("smtp_url")
     @classmethod
     def _mail_server(cls, value: SecretStr | None) -> SecretStr | None:
@@ -141,12 +150,12 @@ class Settings(BaseSettings):
     @field_validator("secret_key")
     @classmethod
     def _real_secret(cls, value: SecretStr | None) -> SecretStr | None:
-        return _require_random(value, MIN_SECRET_LENGTH)
+        return _random(value, MIN_SECRET_LENGTH)
 
     @field_validator("metrics_token")
     @classmethod
     def _real_token(cls, value: SecretStr | None) -> SecretStr | None:
-        return _require_random(value, MIN_TOKEN_LENGTH)
+        return _random(value, MIN_TOKEN_LENGTH)
 
     @model_validator(mode="after")
     def _replica_of_postgresql(self) -> Self:
@@ -217,14 +226,9 @@ def _as_value_error(check: Callable[[str], object], value: str) -> None:
         raise ValueError(error.detail) from error
 
 
-def _require_random(value: SecretStr | None, length: int) -> SecretStr | None:
-    if value is None:
-        return None
-    text = value.get_secret_value()
-    # "change-me-change-me" is no better for being long.
-    words = set(re.findall(r"change-me|[a-z0-9]+", text.lower()))
-    if len(text) < length or words <= PLACEHOLDERS:
-        raise ValueError(f"write at least {length} random characters")
+def _random(value: SecretStr | None, length: int) -> SecretStr | None:
+    if value is not None:
+        require_random(value.get_secret_value(), length)
     return value
 
 
@@ -250,7 +254,7 @@ def load_settings() -> Settings:
         settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         if settings.secret_key is not None:
             return settings
-        key = SecretStr(_secret_from_data_dir(settings.data_dir / "secret_key"))
+        key = SecretStr(read_or_make(settings.data_dir / "secret_key"))
     except OSError as error:
         raise ConfigError(
             f"BILLTRACK_DATA_DIR: cannot write to {settings.data_dir.resolve()} "
@@ -273,19 +277,3 @@ def _values_from_files() -> dict[str, Any]:
         except OSError as error:
             raise ConfigError(f"{name}_FILE: cannot read {path}: {error.strerror}") from error
     return values
-
-
-def _secret_from_data_dir(path: Path) -> str:
-    """Read the generated secret, or make it once (0600)."""
-    if not path.exists():
-        unfinished = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(secrets.token_urlsafe(48))
-            file.flush()
-            os.fsync(file.fileno())
-        # Of two that start at once the first to link wins, and both read what it wrote.
-        with contextlib.suppress(FileExistsError):
-            path.hardlink_to(unfinished)
-        unfinished.unlink()
-    return path.read_text(encoding="ascii").strip()

@@ -75,10 +75,20 @@ def make_huey(settings: Settings) -> Huey:
     pool = ConnectionPool.from_url(
         settings.redis_url.get_secret_value(), socket_connect_timeout=3, socket_timeout=10
     )
-    mark = blake2b(secret.encode(), person=b"billtrack.queue", digest_size=8).hexdigest()
     return RedisExpireHuey(
-        f"billtrack.{mark}", connection_pool=pool, serializer=serializer, expire_time=3600
+        f"billtrack.{installation_mark(settings)}",
+        connection_pool=pool,
+        serializer=serializer,
+        expire_time=3600,
     )
+
+
+def installation_mark(settings: Settings) -> str:
+    """Return what tells this installation from others on the same Redis, made of its secret."""
+    if settings.secret_key is None:
+        raise RuntimeError("load_settings() provides the secret key")
+    secret = settings.secret_key.get_secret_value().encode()
+    return blake2b(secret, person=b"billtrack.queue", digest_size=8).hexdigest()
 
 
 def app_combiner(run: Callable[[Sequence[T]], Sequence[R]], *, at_most: int) -> Combiner[T, R]:

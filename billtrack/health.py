@@ -59,7 +59,7 @@ class Readiness(BaseModel):
 
 
 @health.get("/api/v1/health/live")
-@access.public
+@access.probe
 @health.output(Liveness)
 def show_liveness() -> dict[str, Any]:
     """Tell that the process answers.
@@ -70,7 +70,7 @@ def show_liveness() -> dict[str, Any]:
 
 
 @health.get("/api/v1/health/ready")
-@access.public
+@access.probe
 @health.output(Readiness)
 @health.doc(responses={503: "This process cannot serve"})
 def show_readiness() -> tuple[dict[str, Any], int]:
@@ -87,7 +87,7 @@ def show_readiness() -> tuple[dict[str, Any], int]:
 
 
 @health.get("/api/v1/health")
-@access.public
+@access.probe
 @health.output(Health)
 @health.doc(responses={503: "A part that matters is down"})
 def show_health() -> tuple[dict[str, Any], int]:

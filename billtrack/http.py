@@ -100,11 +100,12 @@ def api_headers(*, secure: bool) -> list[tuple[str, str]]:
 
 def client_address() -> str | None:
     """Return the address that asks; None for what a proxy forwarded that is no address."""
-    return _plain_address(request.remote_addr)
+    return plain_address(request.remote_addr)
 
 
 @lru_cache(maxsize=1024)
-def _plain_address(given: str | None) -> str | None:
+def plain_address(given: str | None) -> str | None:
+    """Return the address where it is one."""
     # A zone after the address may be of any length.
     if given is None or len(given) > LONGEST_ADDRESS:
         return None
@@ -156,7 +157,7 @@ def tell(
         path=path,
         status=status,
         milliseconds=round(seconds * 1000, 1),
-        address=_plain_address(address),
+        address=plain_address(address),
         **ids,
     )
 

@@ -21,7 +21,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 
-from billtrack import __version__, access
+from billtrack import __version__, access, limits
 from billtrack.extensions import current_settings, db
 from billtrack.installation.parts import list_workers
 from billtrack.jobs.queries import read_queue
@@ -34,12 +34,13 @@ scrape = Blueprint("scrape", __name__)
 
 
 @scrape.get("/metrics")
-@access.public  # not an account's credential opens it, but the token of the settings
+@access.probe  # not an account's credential opens it, but the token of the settings
 def show_metrics() -> Response:
     """Answer with every metric in Prometheus' text format."""
     if current_settings().metrics_token is None:
         abort(404)
     if not is_scraper(request.headers.get("Authorization", "")):
+        limits.charge_address()
         detail = "Send the token of BILLTRACK_METRICS_TOKEN: Authorization: Bearer …"
         return problem(401, "unauthenticated", detail)
     return Response(metrics_text(), content_type=CONTENT_TYPE_LATEST)

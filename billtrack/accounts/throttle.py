@@ -14,13 +14,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from hashlib import blake2b
-from ipaddress import IPv6Address, ip_address
 
 from sqlalchemy import case, delete, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from billtrack import audit
 from billtrack.accounts.models import SignInTry
+from billtrack.core.addresses import network_of
 from billtrack.core.errors import TooManyRequestsError
 from billtrack.direct import is_postgresql
 from billtrack.extensions import db
@@ -31,9 +31,6 @@ MOST_HERE = 5
 MOST_FROM_ADDRESS = 50
 MOST_AT_ACCOUNT = 100
 KEPT = timedelta(hours=1)
-
-_NETWORK_BITS = 64
-"""Of an IPv6 address: who has one has all that begin with these."""
 
 
 class TooManyTries(TooManyRequestsError):
@@ -87,23 +84,12 @@ def _subjects(email: str, address: str | None) -> Sequence[tuple[bytes, int]]:
 
 
 def _by_width(email: str, address: str | None) -> Sequence[tuple[bytes, int]]:
-    network = _network(address)
+    network = network_of(address)
     return [
         (_digest("here", email, network), MOST_HERE),
         (_digest("address", network), MOST_FROM_ADDRESS),
         (_digest("account", email), MOST_AT_ACCOUNT),
     ]
-
-
-def _network(address: str | None) -> str:
-    if address is None:
-        return ""
-    parsed = ip_address(address)
-    if not isinstance(parsed, IPv6Address):
-        return address
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return f"{int(parsed) >> (128 - _NETWORK_BITS):x}/{_NETWORK_BITS}"
 
 
 def _digest(*parts: str) -> bytes:

@@ -21,6 +21,7 @@ from billtrack.db import transaction
 from billtrack.documents.storage import DocumentGone, Storage
 from billtrack.extensions import current_calendar
 from billtrack.jobs.operations import retry
+from billtrack.limits import Budget
 from billtrack.reports import operations
 from billtrack.reports.queries import ReportNotFound, get_report, list_reports
 
@@ -42,7 +43,7 @@ def reports() -> ResponseReturnValue:
 
 
 @dashboard.post("/reports")
-@access.require(Permission.REPORTS_CREATE)
+@access.require(Permission.REPORTS_CREATE, budget=Budget.REPORTS)
 def generate_report() -> ResponseReturnValue:
     """Queue a report about one customer or about all of them."""
     form = _form()
@@ -71,7 +72,7 @@ def report_job(job_id: int) -> ResponseReturnValue:
 
 
 @dashboard.post("/reports/jobs/<id:job_id>/retry")
-@access.require(Permission.REPORTS_CREATE)
+@access.require(Permission.REPORTS_CREATE, budget=Budget.REPORTS)
 def retry_job(job_id: int) -> ResponseReturnValue:
     """Queue a failed report once more."""
     reach = access.reach(Permission.REPORTS_CREATE)

@@ -8,10 +8,11 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from flask import Flask
 
-from billtrack import http
+from billtrack import http, limits
 from billtrack.access import Principal
 from billtrack.express import reading, recording
 from billtrack.express.answers import Answer, Refusal
+from billtrack.limits import Budget
 
 
 class ExpressLane:
@@ -61,6 +62,7 @@ class ExpressLane:
             ("Content-Length", str(len(answer.body))),
             *([("Location", answer.location)] if answer.location else ()),
             *self._headers,
+            *limits.headers(Budget.USAGE, answer.who.payer(Budget.USAGE)),
             ("X-Request-Id", request_id),
         ]
         start_response(answer.status, headers)

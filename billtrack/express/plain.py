@@ -6,9 +6,11 @@ from datetime import datetime
 from io import BytesIO
 from wsgiref.types import WSGIEnvironment
 
-from billtrack import access
+from billtrack import access, limits
 from billtrack.accounts import api_keys
 from billtrack.accounts.permissions import Permission
+from billtrack.http import plain_address
+from billtrack.limits import Budget
 
 SCHEME = "Bearer "
 LONGEST_BODY = 16 * 1024
@@ -19,7 +21,12 @@ _BY_ROUTE = ("HTTP_CONTENT_ENCODING", "HTTP_TRANSFER_ENCODING", "HTTP_IDEMPOTENC
 
 
 def plain_secret(environ: WSGIEnvironment) -> str | None:
-    """Return the API key of the request, or None where it brings something else."""
+    """Return the API key of the request, or None where it brings something else.
+
+    Of an address that is shut out the route decides.
+    """
+    if limits.is_shut_out(plain_address(environ.get("REMOTE_ADDR"))):
+        return None
     given: str = environ.get("HTTP_AUTHORIZATION", "")
     secret = given.removeprefix(SCHEME)
     return secret if given != secret and secret.startswith(api_keys.PREFIX) else None
@@ -35,6 +42,11 @@ def plain_body(environ: WSGIEnvironment) -> bytes | None:
     body: bytes = environ["wsgi.input"].read(length)
     environ["wsgi.input"] = BytesIO(body)
     return body
+
+
+def may_spend(who: access.Principal) -> bool:
+    """Take one from what the key may record and read; where none is left, the route says so."""
+    return limits.spend(Budget.USAGE, who.payer(Budget.USAGE))
 
 
 def find_owner(

@@ -14,7 +14,7 @@ from billtrack.access import Principal
 from billtrack.accounts import api_keys
 from billtrack.accounts.permissions import Permission
 from billtrack.express.answers import Answer, answer_with
-from billtrack.express.plain import find_owner, plain_secret
+from billtrack.express.plain import find_owner, may_spend, plain_secret
 from billtrack.extensions import app_combiner
 from billtrack.usage import lookup
 from billtrack.usage.queries import RecordView
@@ -60,4 +60,5 @@ def _found(one: _Asked, key: api_keys.LiveKey | None, record: RecordView | None)
     who = find_owner(key, Permission.USAGE_READ, now=one.now)
     if who is None or record is None:
         return None
-    return _Found(who, record) if lookup.covers(who.reach(Permission.USAGE_READ), record) else None
+    is_theirs = lookup.covers(who.reach(Permission.USAGE_READ), record)
+    return _Found(who, record) if is_theirs and may_spend(who) else None

@@ -16,7 +16,7 @@ from billtrack.accounts.permissions import Permission
 from billtrack.api.v1.usage import NewUsage, location_of, to_input
 from billtrack.core.errors import BilltrackError
 from billtrack.express.answers import Answer, Refusal, answer_with
-from billtrack.express.plain import find_owner, plain_body, plain_secret
+from billtrack.express.plain import find_owner, may_spend, plain_body, plain_secret
 from billtrack.extensions import app_combiner, current_calendar, current_settings
 from billtrack.usage import intake
 from billtrack.usage.submissions import Submission, Terms, UsageInput
@@ -88,7 +88,7 @@ def _owners(asked: Sequence[_Asked]) -> dict[int, Principal]:
         (place, find_owner(key, Permission.USAGE_RECORD, now=one.now))
         for place, (one, key) in enumerate(zip(asked, keys, strict=True))
     )
-    return {place: who for place, who in found if who is not None}
+    return {place: who for place, who in found if who is not None and may_spend(who)}
 
 
 def _submissions(asked: Sequence[_Asked], owners: Mapping[int, Principal]) -> list[Submission]:

@@ -14,6 +14,7 @@ from billtrack.api.v1.schemas import Cursor, Limit, Query, from_cursor, page
 from billtrack.db import transaction
 from billtrack.jobs import operations, queries
 from billtrack.jobs.models import Job
+from billtrack.limits import Budget
 
 
 class JobOut(BaseModel):
@@ -68,7 +69,7 @@ def show_job(job_id: int) -> dict[str, Any]:
 
 
 @api.post("/jobs/<id:job_id>/retry")
-@access.require(Permission.JOBS_RETRY)
+@access.require(Permission.JOBS_RETRY, budget=Budget.REPORTS)
 @api.output(JobOut, 202)
 @api.doc(responses={409: "The job has not failed"})
 def retry_job(job_id: int) -> tuple[dict[str, Any], int]:

@@ -45,6 +45,7 @@ REFUSALS = {
     413: "The body is larger than 16 MiB, counted after unpacking",
     415: "The body is not JSON, or is packed in another way than gzip",
     422: "Invalid fields, or an unknown reference in the body",
+    429: "Too many at once; Retry-After says when to try again",
     503: "A part that is needed is away; try again",
 }
 
@@ -145,7 +146,7 @@ def _refusals(method: str, path: str, operation: dict[str, Any]) -> list[int]:
     # How long a body is, is asked before anything else, also where none is wanted.
     found = [411, 413, 503]
     if path not in _PUBLIC_PATHS:
-        found += [401, 403]
+        found += [401, 403, 429]
     if "{" in path:
         found.append(404)
     if method != "get":

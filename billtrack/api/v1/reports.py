@@ -26,6 +26,7 @@ from billtrack.api.v1.schemas import (
 )
 from billtrack.core.errors import InvalidError
 from billtrack.core.periods import DateRange
+from billtrack.limits import Budget
 from billtrack.reports import operations, queries
 from billtrack.reports.queries import ReportView
 
@@ -88,7 +89,7 @@ class ReportStatusOut(BaseModel):
 
 
 @api.post("/reports/<id:user_id>")
-@access.require(Permission.REPORTS_CREATE)
+@access.require(Permission.REPORTS_CREATE, budget=Budget.REPORTS)
 @api.input(ReportIn)
 @api.output(QueuedOut, 202)
 def create_report(user_id: int, json_data: ReportIn) -> tuple[dict[str, Any], int, dict[str, str]]:
@@ -108,7 +109,7 @@ def create_report(user_id: int, json_data: ReportIn) -> tuple[dict[str, Any], in
 
 
 @api.post("/reports")
-@access.require(Permission.REPORTS_CREATE)
+@access.require(Permission.REPORTS_CREATE, budget=Budget.REPORTS)
 @api.input(ReportsIn)
 @api.output(QueuedReportsOut, 202)
 def create_reports(json_data: ReportsIn) -> tuple[dict[str, Any], int, dict[str, str]]:

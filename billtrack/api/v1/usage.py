@@ -31,6 +31,7 @@ from billtrack.api.v1.schemas import (
 )
 from billtrack.core.errors import InvalidError
 from billtrack.extensions import current_calendar, current_settings
+from billtrack.limits import Budget
 from billtrack.replica.reading import may_be_old
 from billtrack.usage import intake, lookup, queries
 from billtrack.usage.queries import RecordFilter, RecordView
@@ -116,7 +117,7 @@ class ReverseIn(Body):
 
 
 @api.post("/usage/")
-@access.require(Permission.USAGE_RECORD)
+@access.require(Permission.USAGE_RECORD, budget=Budget.USAGE)
 @api.input(NewUsage)
 @api.output(UsageRecordOut, 201)
 @api.doc(responses={200: "The key was used before: the original record", 409: "Conflict"})
@@ -132,7 +133,7 @@ def record_usage(json_data: NewUsage) -> tuple[dict[str, Any], int, dict[str, st
 
 
 @api.get("/usage/<id:record_id>")
-@access.require(Permission.USAGE_READ)
+@access.require(Permission.USAGE_READ, budget=Budget.USAGE)
 @api.output(UsageRecordOut)
 def show_record(record_id: int) -> dict[str, Any]:
     """Show one record."""
@@ -180,7 +181,7 @@ def summarize_usage(query_data: SummaryQuery) -> dict[str, Any]:
 
 
 @api.post("/usage/<id:record_id>/reverse")
-@access.require(Permission.USAGE_REVERSE)
+@access.require(Permission.USAGE_REVERSE, budget=Budget.USAGE)
 @api.input(ReverseIn)
 @api.output(UsageRecordOut, 201)
 @api.doc(responses={200: "It was reversed before: the same reversal", 409: "It is a reversal"})

@@ -18,6 +18,7 @@ from billtrack.api.v1.idempotency import HEADER
 from billtrack.api.v1.schemas import Body, Query
 from billtrack.api.v1.usage import NewUsage, terms, to_input
 from billtrack.core.errors import FieldError, InvalidError
+from billtrack.limits import Budget
 from billtrack.usage.intake import Outcome, Status, submit
 from billtrack.usage.rules import UsageInput
 
@@ -120,7 +121,7 @@ class BatchOut(BaseModel):
 
 
 @api.post("/usage/batch")
-@access.require(Permission.USAGE_RECORD)
+@access.require(Permission.USAGE_RECORD, budget=None)
 @api.input(BatchQuery, location="query")
 @api.input(BatchIn)
 @api.output(BatchOut)
@@ -139,8 +140,9 @@ def record_batch(query_data: BatchQuery, json_data: BatchIn | CloudEvents) -> di
     """
     if HEADER in request.headers:
         raise InvalidError.at(HEADER, "Give each record of a batch an idempotency_key of its own.")
-    is_whole = query_data.on_error == "reject"
-    answers = list(_answers(json_data.sent(), is_whole=is_whole))
+    is_whole, sent = query_data.on_error == "reject", json_data.sent()
+    access.charge(Budget.USAGE, cost=len(sent))
+    answers = list(_answers(sent, is_whole=is_whole))
     if is_whole:
         _require_all(answers, place_of=json_data.place_of)
     counts = Counter(answer.status for answer in answers)

@@ -1,0 +1,30 @@
+"""How often who may ask: rate limits for requests, usage records and reports.
+
+Owns the budgets and what is left in them, in Redis where there is one and in the memory of
+each process otherwise. Knows nothing of accounts: whoever spends says from whose budget.
+Tries of passwords are not counted here but in the database, see `billtrack.accounts.throttle`.
+"""
+
+from billtrack.limits.addresses import charge_address, is_shut_out, require_welcome
+from billtrack.limits.budgets import Budget
+from billtrack.limits.requests import (
+    RateLimited,
+    charge,
+    headers,
+    init_app,
+    known,
+    spend,
+)
+
+__all__ = [
+    "Budget",
+    "RateLimited",
+    "charge",
+    "charge_address",
+    "headers",
+    "init_app",
+    "is_shut_out",
+    "known",
+    "require_welcome",
+    "spend",
+]
