@@ -18,7 +18,8 @@ from structlog.contextvars import bind_contextvars
 
 from billtrack import audit, limits
 from billtrack.accounts import api_keys, sessions, throttle
-from billtrack.accounts.permissions import Permission, Reach, Role, granted
+from billtrack.accounts.key_format import is_api_key
+from billtrack.accounts.permissions import Permission, Reach, Role, grantable_scopes, granted
 from billtrack.core.errors import ForbiddenError, UnauthenticatedError
 from billtrack.db import transaction
 from billtrack.http import client_address
@@ -31,6 +32,12 @@ T = TypeVar("T")
 SESSION_COOKIE_KEY = "sid"
 PERMISSION_ATTRIBUTE = "billtrack_permission"
 PUBLIC = "public"
+
+
+class MalformedCredential(UnauthenticatedError):
+    """What was sent cannot be a credential of billtrack, so nobody looked for it."""
+
+    code = "malformed_credential"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +57,7 @@ class Principal:
         breadth = granted(self.role, permission)
         if breadth is None:
             raise ForbiddenError(f"The role {self.role} has no permission {permission}.")
-        if self.scopes is not None and permission not in self.scopes:
+        if not self._is_in_scope(permission):
             raise ForbiddenError(f"This API key has no scope {permission}.")
         return Reach(breadth, self.user_id)
 
@@ -62,8 +69,13 @@ class Principal:
 
     def may(self, permission: Permission) -> bool:
         """Tell whether to offer what needs the permission."""
-        has_scope = self.scopes is None or permission in self.scopes
-        return has_scope and granted(self.role, permission) is not None
+        return self._is_in_scope(permission) and granted(self.role, permission) is not None
+
+    def _is_in_scope(self, permission: Permission) -> bool:
+        if self.scopes is None:
+            return True
+        # The key may be older than the role: what a key of this role cannot have is gone.
+        return permission in self.scopes and permission in grantable_scopes(self.role)
 
 
 def require(
@@ -197,6 +209,8 @@ def _by_bearer(now: datetime) -> Principal:
     scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not secret:
         raise UnauthenticatedError("Send an API key: Authorization: Bearer bt_live_…")
+    if not is_api_key(secret.strip()):
+        raise MalformedCredential("This is no API key: characters are missing or wrong.")
     key = api_keys.find_live_key(secret.strip(), now=now)
     if key is None:
         raise UnauthenticatedError("This API key is unknown, expired or revoked.")

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
 
 from billtrack import audit
 from billtrack.accounts.api_keys import create_api_key, revoke_api_key
-from billtrack.accounts.models import User
+from billtrack.accounts.key_rotation import MAX_GRACE, is_working, rotate_api_key
+from billtrack.accounts.models import ApiKey, User
 from billtrack.accounts.permissions import Breadth, Reach, Role
-from billtrack.accounts.queries import find_user_by_email, list_api_keys
+from billtrack.accounts.queries import find_user_by_email, list_api_keys, users_by_id
 from billtrack.app import create_app
 from billtrack.core.errors import InvalidError
 from billtrack.customers.operations import invite_account, open_account
@@ -63,23 +64,32 @@ def create_user(
 
 @click.group("api-key", cls=Commands)
 def api_key() -> None:
-    """Make, list and revoke API keys."""
+    """Make, list, rotate and revoke API keys."""
 
 
 @api_key.command("create")
 @click.option("--user", "email", required=True, help="E-mail address of the account.")
 @click.option("--name", default="command line", show_default=True)
 @click.option("--scopes", help="Separated by commas; all that the role grants if left out.")
+@click.option("--days", type=click.IntRange(1, 3650), help="It expires after; never if left out.")
 @click.option("--json", "as_json", is_flag=True)
-def create_key(email: str, name: str, scopes: str | None, as_json: bool) -> None:  # noqa: FBT001
+def create_key(
+    email: str,
+    name: str,
+    scopes: str | None,
+    days: int | None,
+    as_json: bool,  # noqa: FBT001
+) -> None:
     """Make an API key; it is shown this once."""
+    now = datetime.now(UTC)
     with create_app().app_context(), transaction():
         key, secret = create_api_key(
             _existing_user(email),
             actor=SYSTEM,
-            now=datetime.now(UTC),
+            now=now,
             name=name,
             scopes=scopes.split(",") if scopes else None,
+            expires_at=now + timedelta(days=days) if days else None,
         )
         answer = {"id": key.id, "key": secret}
     click.echo(json.dumps(answer) if as_json else answer["key"])
@@ -88,10 +98,37 @@ def create_key(email: str, name: str, scopes: str | None, as_json: bool) -> None
 @api_key.command("list")
 def list_keys() -> None:
     """List API keys, without their secret text."""
+    now = datetime.now(UTC)
     with create_app().app_context():
-        for key in list_api_keys(reach=EVERYTHING, limit=10_000):
-            state = "revoked" if key.revoked_at else "live"
+        keys = list_api_keys(reach=EVERYTHING, limit=10_000)
+        owners = users_by_id([key.user_id for key in keys])
+        for key in keys:
+            state = _state(key, owners[key.user_id], now)
             click.echo(f"{key.id}\tuser {key.user_id}\t{key.prefix}…\t{state}\t{key.name}")
+
+
+@api_key.command("rotate")
+@click.argument("key_id", type=click.IntRange(1, 10**18))
+@click.option(
+    "--grace-hours",
+    type=click.IntRange(0, int(MAX_GRACE.total_seconds()) // 3600),
+    default=24,
+    show_default=True,
+    help="How long the old key works on; 0 ends it at once.",
+)
+@click.option("--json", "as_json", is_flag=True)
+def rotate_key(key_id: int, grace_hours: int, as_json: bool) -> None:  # noqa: FBT001
+    """Give an API key a successor; that is shown this once."""
+    with create_app().app_context(), transaction():
+        key, secret = rotate_api_key(
+            key_id,
+            actor=SYSTEM,
+            reach=EVERYTHING,
+            now=datetime.now(UTC),
+            grace=timedelta(hours=grace_hours),
+        )
+        answer = {"id": key.id, "key": secret}
+    click.echo(json.dumps(answer) if as_json else answer["key"])
 
 
 @api_key.command("revoke")
@@ -101,6 +138,18 @@ def revoke_key(key_id: int) -> None:
     with create_app().app_context(), transaction():
         revoke_api_key(key_id, actor=SYSTEM, reach=EVERYTHING, now=datetime.now(UTC))
     click.echo(f"API key {key_id} is revoked.")
+
+
+def _state(key: ApiKey, owner: User, now: datetime) -> str:
+    """Say whether the key works, and until when."""
+    if key.revoked_at is not None:
+        return "revoked"
+    if not owner.is_active:
+        return "account deactivated"
+    if not is_working(key, owner, now=now):
+        return "expired" if key.rotated_at is None else "replaced"
+    until = f" until {key.expires_at:%Y-%m-%d %H:%M} UTC" if key.expires_at else ""
+    return f"live{until}" if key.rotated_at is None else f"replaced, live{until}"
 
 
 def _create_user(

@@ -217,6 +217,25 @@ def test_api_keys_are_made_listed_and_revoked(terminal: Terminal) -> None:
     assert terminal.run("api-key", "list").out.count("revoked\t") == 1
 
 
+def test_api_keys_are_rotated(terminal: Terminal) -> None:
+    create_user(terminal)
+    made = terminal.run("api-key", "create", "--user", "clock@x.example", "--days", "9", "--json")
+    old = json.loads(made.out)["id"]
+    rotated = terminal.run("api-key", "rotate", str(old), "--grace-hours", "1", "--json")
+    new = json.loads(rotated.out)
+    assert new["key"].startswith("bt_live_")
+    assert new["id"] != old
+    listed = dict(line.split("\t", 1) for line in terminal.run("api-key", "list").out.splitlines())
+    assert "\treplaced, live until " in listed[str(old)]
+    assert "\tlive until " in listed[str(new["id"])]
+    assert terminal.run("api-key", "rotate", str(old)).refuses("has a successor already")
+    at_once = terminal.run("api-key", "rotate", str(new["id"]), "--grace-hours", "0")
+    assert at_once.out.startswith("bt_live_")
+    assert "\treplaced\t" in terminal.run("api-key", "list").out
+    assert terminal.run("api-key", "rotate", "77").refuses("77")
+    assert terminal.run("api-key", "rotate", "1", "--grace-hours", "169").code == 2
+
+
 def test_api_key_refuses_what_is_not_there(terminal: Terminal) -> None:
     create_user(terminal, "customer", "c@x.example")
     create = ("api-key", "create", "--user")

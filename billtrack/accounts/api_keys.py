@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,13 +10,13 @@ from datetime import datetime, timedelta
 from sqlalchemy import ARRAY, String, any_, bindparam, select, update
 
 from billtrack import audit
+from billtrack.accounts.key_format import API_KEY, is_api_key, new_secret
 from billtrack.accounts.models import ApiKey, User
 from billtrack.accounts.permissions import Reach, Role, grantable_scopes
 from billtrack.core.errors import InvalidError, NotFoundError
 from billtrack.direct import ask_driver, driver_text, is_postgresql, read_now
 from billtrack.extensions import app_combiner, db
 
-PREFIX = "bt_live_"
 SHOWN_CHARACTERS = 14
 SEEN_INTERVAL = timedelta(minutes=1)
 
@@ -86,7 +85,7 @@ def create_api_key(
         raise InvalidError.at("user_id", "The account is deactivated.")
     if expires_at is not None and expires_at <= now:
         raise InvalidError.at("expires_at", "Choose an instant in the future.")
-    secret = PREFIX + secrets.token_urlsafe(32)
+    secret = new_secret(API_KEY)
     key = ApiKey(
         user_id=user.id,
         name=name,
@@ -117,7 +116,7 @@ def find_live_key(secret: str, *, now: datetime) -> LiveKey | None:
     It is looked up in the database every time, in one query with those that other threads
     ask for at this moment: what was revoked before the request came lets nobody in.
     """
-    if not secret.startswith(PREFIX):
+    if not is_api_key(secret):
         return None
     found = app_combiner(find_together, at_most=AT_ONCE).ask(secret)
     return found if found is not None and is_valid(found, now=now) else None

@@ -65,7 +65,10 @@ class UserSession(Base):
 
 
 class ApiKey(Base):
-    """A credential of an integration: shown once, stored as SHA-256."""
+    """A credential of an integration: shown once, stored as SHA-256.
+
+    `rotated_at`: since then it has a successor, which names it in `replaces_id`.
+    """
 
     __tablename__ = "api_keys"
     __table_args__ = (Index(None, "user_id"),)
@@ -80,6 +83,8 @@ class ApiKey(Base):
     expires_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
     used_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
     revoked_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    rotated_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    replaces_id: Mapped[int | None] = mapped_column(ForeignKey("api_keys.id"), unique=True)
 
 
 class OneTimeLink(Base):

@@ -124,6 +124,11 @@ READ_ONLY = frozenset(
 )
 """The only scopes that an API key of a customer can have."""
 
+_SCOPES = {
+    role: frozenset(grants) & READ_ONLY if role is Role.CUSTOMER else frozenset(grants)
+    for role, grants in GRANTS.items()
+}
+
 MANAGED_ROLES = (Role.CUSTOMER, Role.PROVIDER)
 """The roles of accounts that a manager looks after."""
 
@@ -135,5 +140,4 @@ def granted(role: Role, permission: Permission) -> Breadth | None:
 
 def grantable_scopes(role: Role) -> frozenset[Permission]:
     """Return the scopes that an API key of this role may carry."""
-    scopes = frozenset(GRANTS[role])
-    return scopes & READ_ONLY if role is Role.CUSTOMER else scopes
+    return _SCOPES[role]

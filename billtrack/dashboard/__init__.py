@@ -7,6 +7,7 @@ shown is the work of `present`. No SQL, no arithmetic and no rules here.
 from billtrack.dashboard import (  # noqa: F401 (importing a module adds its routes)
     account,
     accounts,
+    api_key_rotation,
     api_keys,
     audit,
     customer_list,

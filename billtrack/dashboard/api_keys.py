@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -48,7 +47,7 @@ def api_keys() -> ResponseReturnValue:
     return render_section(
         "api_keys",
         "dashboard.api_keys",
-        keys=[_view(key, user, now) for key, user in found],
+        keys=[key_view(key, user, now) for key, user in found],
         live=live,
         sees_all=reach.breadth is Breadth.ALL,
         page={"number": number, "size": PAGE_SIZE, "total": total},
@@ -89,11 +88,23 @@ def create_api_key() -> ResponseReturnValue:
     except InvalidError as error:
         show_error(form, error)
         return _form_page(form, owner), 422
+    return show_secret(answer, owner)
+
+
+def show_secret(answer: Answer, owner: User) -> ResponseReturnValue:
+    """Show the secret text of a key that was just made; a repeated form does not see it again."""
     if answer.body["secret"] is None:
         flash("This key was made before. Its secret text is shown only once.", "warn")
         return redirect(url_for("dashboard.api_keys"), code=303)
+    until = answer.body["works_until"]
+    said = {**answer.body, "works_until": datetime.fromisoformat(until) if until else None}
     page = make_response(
-        render_template("dashboard/settings/api_key_made.html", owner=owner.name, **answer.body)
+        render_template(
+            "dashboard/settings/api_key_made.html",
+            owner=owner.name,
+            has_grace=until is not None and said["works_until"] > datetime.now(UTC),
+            **said,
+        )
     )
     page.headers["Cache-Control"] = "no-store"
     return page
@@ -108,7 +119,7 @@ def confirm_revoke_api_key(key_id: int) -> ResponseReturnValue:
     if key.revoked_at is not None or owner is None:
         return redirect(url_for("dashboard.api_keys", state="ended"), code=303)
     now = datetime.now(UTC)
-    return render_template("dashboard/settings/revoke_api_key.html", key=_view(key, owner, now))
+    return render_template("dashboard/settings/revoke_api_key.html", key=key_view(key, owner, now))
 
 
 @dashboard.post("/settings/api-keys/<id:key_id>/revoke")
@@ -140,7 +151,7 @@ def _create(form: ApiKeyForm, owner: User) -> Answer:
             scopes=form.scopes.data,
             expires_at=form.expires_at,
         )
-        return Answer(201, {"name": key.name, "prefix": key.prefix, "secret": secret})
+        return made_answer(key, secret)
 
     command = Command(
         account_id=access.principal().user_id,
@@ -149,10 +160,18 @@ def _create(form: ApiKeyForm, owner: User) -> Answer:
         request={**asked, "expires": form.expires.data},
     )
     with transaction():
-        return run_once(command, now=now, action=create, remembered=_without_secret)
+        return run_once(command, now=now, action=create, remembered=without_secret)
 
 
-def _without_secret(answer: Answer) -> Answer:
+def made_answer(key: ApiKey, secret: str, *, replaced: ApiKey | None = None) -> Answer:
+    """Return what is said of a new key, once, and until when the one that it replaces works."""
+    until = replaced.expires_at.isoformat() if replaced and replaced.expires_at else None
+    said = {"name": key.name, "prefix": key.prefix, "secret": secret, "works_until": until}
+    return Answer(201, said)
+
+
+def without_secret(answer: Answer) -> Answer:
+    """Return the answer as it is remembered."""
     return replace(answer, body={**answer.body, "secret": None})
 
 
@@ -197,18 +216,21 @@ def _sees_all() -> bool:
     return access.reach(Permission.API_KEYS_WRITE).breadth is Breadth.ALL
 
 
-def _view(key: ApiKey, owner: User, now: datetime) -> dict[str, Any]:
+def key_view(key: ApiKey, owner: User, now: datetime) -> dict[str, Any]:
+    """Return what pages say about a key: of its scopes those that the role still grants."""
+    grantable = grantable_scopes(Role(owner.role))
     return {
         "id": key.id,
         "name": key.name,
         "prefix": key.prefix,
         "owner": owner.name,
         "owner_email": owner.email,
-        "scopes": _scope_names(key.scopes),
+        "scopes": [scope_name(scope) for scope in key.scopes if scope in grantable],
         "created_at": key.created_at,
         "used_at": key.used_at,
         "expires_at": key.expires_at,
         "expires_soon": key.expires_at is not None and key.expires_at - now < SOON,
+        "is_replaced": key.rotated_at is not None,
         "ended": _end(key, owner, now),
     }
 
@@ -218,9 +240,5 @@ def _end(key: ApiKey, owner: User, now: datetime) -> str | None:
     if key.revoked_at is not None:
         return "revoked"
     if key.expires_at is not None and key.expires_at <= now:
-        return "expired"
+        return "expired" if key.rotated_at is None else "replaced"
     return None if owner.is_active else "account deactivated"
-
-
-def _scope_names(scopes: Sequence[str]) -> list[str]:
-    return [scope_name(scope) for scope in scopes]

@@ -34,6 +34,8 @@ AREA_OF = {
     "dashboard.new_api_key": "dashboard.settings",
     "dashboard.create_api_key": "dashboard.settings",
     "dashboard.confirm_revoke_api_key": "dashboard.settings",
+    "dashboard.confirm_rotate_api_key": "dashboard.settings",
+    "dashboard.send_rotate_api_key": "dashboard.settings",
     "dashboard.system_health": "dashboard.settings",
     "dashboard.audit_log": "dashboard.settings",
     "dashboard.accounts": "dashboard.settings",

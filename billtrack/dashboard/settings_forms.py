@@ -34,6 +34,8 @@ MAX_KEY_NAME_LENGTH = 100
 AGAIN = "Load the page again."
 EXPIRIES = (("30", "30 days"), ("90", "90 days"), ("365", "A year"), ("", "Never"))
 DEFAULT_EXPIRY = "365"
+GRACES = (("0", "Not at all"), ("1", "An hour"), ("24", "A day"), ("168", "A week"))
+DEFAULT_GRACE = "24"
 
 SCOPES = {
     Permission.USAGE_RECORD: "Record usage",
@@ -48,7 +50,7 @@ SCOPES = {
     Permission.USERS_READ: "Read users",
     Permission.USERS_WRITE: "Create and change users",
     Permission.API_KEYS_READ: "List API keys",
-    Permission.API_KEYS_WRITE: "Create and revoke API keys",
+    Permission.API_KEYS_WRITE: "Create, rotate and revoke API keys",
     Permission.JOBS_READ: "Follow jobs",
     Permission.JOBS_RETRY: "Retry jobs",
     Permission.QUOTE: "Ask for quotes",
@@ -188,6 +190,24 @@ class ApiKeyForm(FlaskForm):  # type: ignore[misc]
 
     def _after(self, days: str) -> datetime:
         return self.now + timedelta(days=int(days))
+
+
+class RotateKeyForm(FlaskForm):  # type: ignore[misc]
+    """How long a key works on beside its successor; `grace` tells it, once valid."""
+
+    hours = ChoiceField("The old key works for", default=DEFAULT_GRACE)
+    idempotency_key = HiddenField(
+        validators=[InputRequired(AGAIN), Length(max=MAX_KEY_LENGTH, message=AGAIN), _printable]
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.hours.choices = list(GRACES)
+
+    @property
+    def grace(self) -> timedelta:
+        """How long both keys work."""
+        return timedelta(hours=int(self.hours.data))
 
 
 class AccountForm(FlaskForm):  # type: ignore[misc]

@@ -8,6 +8,7 @@ from wsgiref.types import WSGIEnvironment
 
 from billtrack import access, limits
 from billtrack.accounts import api_keys
+from billtrack.accounts.key_format import is_api_key
 from billtrack.accounts.permissions import Permission
 from billtrack.http import plain_address
 from billtrack.limits import Budget
@@ -29,7 +30,7 @@ def plain_secret(environ: WSGIEnvironment) -> str | None:
         return None
     given: str = environ.get("HTTP_AUTHORIZATION", "")
     secret = given.removeprefix(SCHEME)
-    return secret if given != secret and secret.startswith(api_keys.PREFIX) else None
+    return secret if given != secret and is_api_key(secret) else None
 
 
 def plain_body(environ: WSGIEnvironment) -> bytes | None:

@@ -15,6 +15,7 @@ EVERYBODY = (
     "/settings/sessions",
     "/settings/api-keys",
     "/settings/api-keys/new",
+    "/settings/api-keys/{key}/rotate",
     "/settings/api-keys/{key}/revoke",
 )
 REPORTS = ("/reports", "/reports/jobs/{job}")

@@ -70,6 +70,8 @@ CALLS: list[tuple[str, str, str | None, Any, int]] = [
     ("post", "/api-keys", None, {"name": "k"}, 201),
     ("get", "/api-keys", None, None, 200),
     ("get", "/audit", None, None, 200),
+    ("post", "/api-keys/{key_id}/rotate", "/api-keys/2/rotate", {"grace_seconds": 5}, 201),
+    ("post", "/api-keys/{key_id}/rotate", "/api-keys/2/rotate", {"grace_seconds": 6}, 409),
     ("post", "/api-keys/{key_id}/revoke", "/api-keys/2/revoke", None, 200),
     ("get", "/meters", None, None, 200),
     ("get", "/meters/{code}", "/meters/vm_uptime", None, 200),

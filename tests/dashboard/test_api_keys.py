@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from tests.cast import SYSTEM, Cast, Member
 from tests.dashboard.page import Page, Visitor, text_of
 
 FORM = "/settings/api-keys"
-SECRET = re.compile(r"bt_live_[A-Za-z0-9_-]{43}")
+SECRET = re.compile(r"bt_live_[A-Za-z0-9]{49}")
 ROLES = ("admin", "manager", "provider", "customer")
 
 
@@ -236,17 +237,68 @@ def test_it_asks_before_it_revokes_and_then_does(app: APIFlask, cast: Cast) -> N
     assert (ended.actor_user_id, ended.object_id) == (cast.provider.id, key.id)
 
 
+def test_it_rotates_a_key_and_shows_the_successor_once(app: APIFlask, cast: Cast) -> None:
+    visitor = Visitor(app, cast.provider)
+    old = secret_of(create(visitor))
+    (key,) = keys_of(cast.provider)
+    path = f"{FORM}/{key.id}/rotate"
+    assert path in visitor.open(FORM).links
+    question = visitor.open(path)
+    assert question.choices(path, "hours") == ["Not at all", "An hour", "A day", "A week"]
+    page = visitor.send(question, path, {"hours": "1"})
+    assert (page.status, page.heading) == (200, "API key rotated")
+    assert page.answer.headers["Cache-Control"] == "no-store"
+    assert [call(app, secret) for secret in (old, secret_of(page))] == [200, 200]
+    live = visitor.open(FORM)
+    assert path not in live.links
+    (row,) = (row for row in live.table("API keys that work") if "replaced until" in row[-2])
+    assert row[0].startswith("collector")
+    again = visitor.follow(visitor.send(question, path, {"hours": "1"}))
+    assert again.alerts == ["This key was made before. Its secret text is shown only once."]
+    assert len(keys_of(cast.provider)) == 2
+    assert visitor.open(path, 303).location == FORM
+
+
+def test_it_lists_a_replaced_key_as_ended(app: APIFlask, cast: Cast) -> None:
+    visitor = Visitor(app, cast.provider)
+    old = secret_of(create(visitor))
+    path = f"{FORM}/{keys_of(cast.provider)[0].id}/rotate"
+    page = visitor.send(visitor.open(path), path, {"hours": "0"})
+    assert "the old key, which does not work any more" in page.text
+    assert call(app, old) == 401
+    ended = visitor.open(f"{FORM}?state=ended").table("API keys that do not")
+    assert [(row[0].split()[0], row[-1]) for row in ended] == [("collector", "replaced")]
+
+
+def test_it_says_why_a_key_cannot_be_rotated(app: APIFlask, cast: Cast) -> None:
+    visitor = Visitor(app, cast.provider)
+    create(visitor)
+    (key,) = keys_of(cast.provider)
+    path = f"{FORM}/{key.id}/rotate"
+    question, other = visitor.open(path), visitor.open(path)
+    odd = visitor.send(question, path, {"hours": "2"})
+    assert (odd.status, odd.error(path, "hours")) == (422, "Choose one of the list.")
+    visitor.send(question, path)
+    late = visitor.send(other, path)
+    assert (late.status, late.alerts) == (
+        422,
+        ["This key has a successor already. Rotate that one."],
+    )
+
+
 @pytest.mark.parametrize("role", ["manager", "provider", "customer"])
 def test_it_knows_no_key_of_another(app: APIFlask, cast: Cast, role: str) -> None:
     foreign = first_key(cast.stranger).id
     visitor = Visitor(app, getattr(cast, role))
     token = visitor.open(FORM).values("/sign-out")["csrf_token"]
-    for key_id in (foreign, 999_999):
-        path = f"{FORM}/{key_id}/revoke"
+    typed = {"csrf_token": token, "hours": "1", "idempotency_key": "k"}
+    for key_id, action in product((foreign, 999_999), ("revoke", "rotate")):
+        path = f"{FORM}/{key_id}/{action}"
         assert visitor.request("GET", path).status == 404
-        assert visitor.request("POST", path, data={"csrf_token": token}).status == 404
+        assert visitor.request("POST", path, data=typed).status == 404
     read_anew()
-    assert db.session.get_one(ApiKey, foreign).revoked_at is None
+    untouched = db.session.get_one(ApiKey, foreign)
+    assert (untouched.revoked_at, untouched.rotated_at) == (None, None)
 
 
 def test_it_lets_an_administrator_revoke_any(app: APIFlask, cast: Cast) -> None:

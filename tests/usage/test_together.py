@@ -14,6 +14,7 @@ from sqlalchemy import update
 from werkzeug.test import TestResponse
 
 from billtrack.accounts.api_keys import revoke_api_key
+from billtrack.accounts.key_format import API_KEY, new_secret
 from billtrack.accounts.models import ApiKey
 from billtrack.accounts.operations import deactivate_user
 from billtrack.accounts.permissions import Breadth, Reach
@@ -143,7 +144,7 @@ def test_it_lets_nobody_in_with_the_group(app: APIFlask, cast: Cast) -> None:
     with transaction():
         revoke_api_key(key_id, actor=SYSTEM, reach=EVERYTHING, now=datetime.now(UTC))
     refused = [
-        posting(Member(cast.provider.user, "bt_live_nobody"), cast.customer),
+        posting(Member(cast.provider.user, new_secret(API_KEY)), cast.customer),
         posting(cast.other_provider, cast.customer),
         posting(cast.customer, cast.customer),
     ]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from billtrack import access
-from billtrack.accounts import api_keys, queries
+from billtrack.accounts import api_keys, key_rotation, queries
 from billtrack.accounts.commands import Answer
+from billtrack.accounts.key_rotation import DEFAULT_GRACE, MAX_GRACE
 from billtrack.accounts.models import ApiKey
 from billtrack.accounts.permissions import Breadth, Permission
 from billtrack.accounts.queries import UserNotFound
@@ -31,6 +32,10 @@ from billtrack.core.errors import InvalidError
 from billtrack.db import transaction
 
 
+def _seconds(span: timedelta) -> int:
+    return int(span.total_seconds())
+
+
 class NewApiKey(Body):
     """A key to make; for another account only by an administrator."""
 
@@ -40,8 +45,19 @@ class NewApiKey(Body):
     expires_at: Instant | None = None
 
 
+class KeyRotation(Body):
+    """How many seconds the old key works on beside its successor; 0 ends it at once."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"grace_seconds": 3600}]})
+
+    grace_seconds: Annotated[int, Field(ge=0, le=_seconds(MAX_GRACE))] = _seconds(DEFAULT_GRACE)
+
+
 class ApiKeyOut(BaseModel):
-    """A key; its secret text is in `key` once, when it is made."""
+    """A key; its secret text is in `key` once, when it is made.
+
+    `rotated_at`: since then it has a successor, which names it in `replaces_id`.
+    """
 
     id: int
     user_id: int
@@ -52,6 +68,8 @@ class ApiKeyOut(BaseModel):
     expires_at: datetime | None
     used_at: datetime | None
     revoked_at: datetime | None
+    rotated_at: datetime | None
+    replaces_id: int | None
     key: str | None = None
 
 
@@ -113,6 +131,33 @@ def create_api_key(json_data: NewApiKey) -> tuple[dict[str, Any], int, dict[str,
     )
 
 
+@api.post("/api-keys/<id:key_id>/rotate")
+@access.require(Permission.API_KEYS_WRITE)
+@api.input(KeyRotation)
+@api.output(ApiKeyOut, 201)
+@api.doc(responses={409: "The key has ended or has a successor, or the key was used otherwise"})
+def rotate_api_key(
+    key_id: int, json_data: KeyRotation
+) -> tuple[dict[str, Any], int, dict[str, str]]:
+    """Make a successor of a key. `key` is shown this once; the old key works for a while more."""
+    now = datetime.now(UTC)
+
+    def create() -> Answer:
+        successor, secret = key_rotation.rotate_api_key(
+            key_id,
+            actor=access.actor(),
+            reach=access.reach(Permission.API_KEYS_WRITE),
+            now=now,
+            grace=timedelta(seconds=json_data.grace_seconds),
+            within=access.principal().scopes,
+        )
+        return Answer(201, {**_key_json(successor), "key": secret})
+
+    return create_once(
+        json_data.model_dump(mode="json"), now=now, create=create, remembered=_without_secret
+    )
+
+
 @api.post("/api-keys/<id:key_id>/revoke")
 @access.require(Permission.API_KEYS_WRITE)
 @api.output(ApiKeyOut)
@@ -143,4 +188,6 @@ def _key_json(key: ApiKey) -> dict[str, Any]:
         "expires_at": key.expires_at.isoformat() if key.expires_at else None,
         "used_at": key.used_at.isoformat() if key.used_at else None,
         "revoked_at": key.revoked_at.isoformat() if key.revoked_at else None,
+        "rotated_at": key.rotated_at.isoformat() if key.rotated_at else None,
+        "replaces_id": key.replaces_id,
     }
