@@ -25,6 +25,8 @@ PAGES = {
     "/settings/sessions": (200, 200, 200, 200),
     "/settings/api-keys": (200, 200, 200, 200),
     "/settings/api-keys/new": (200, 200, 200, 200),
+    "/settings/accounts": (200, 200, 403, 403),
+    "/settings/audit": (200, 403, 403, 403),
     "/settings/health": (200, 403, 403, 403),
 }
 FIREFOX = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0"
@@ -68,8 +70,8 @@ def test_it_opens_to_each_role_what_the_table_says(app: APIFlask, cast: Cast, ro
     }
     page = visitor.open("/settings/profile")
     tabs = [text_of(a) for nav in page.all("nav", aria_label="Settings") for a in nav.iter("a")]
-    health = ["System health"] if role == "admin" else []
-    assert tabs == ["Profile", "Sessions", "API keys", *health]
+    more = {"admin": ["Accounts", "Audit log", "System health"], "manager": ["Accounts"]}
+    assert tabs == ["Profile", "Sessions", "API keys", *more.get(role, [])]
     (current,) = page.all("a", class_="nav-link", aria_current="page")
     assert current.attrib["href"] == "/settings"
     assert visitor.open("/settings", 303).location == "/settings/profile"
