@@ -82,11 +82,13 @@ def create_app(
             reading.init_app(app)
     migrate.init_app(app, db, directory=str(MIGRATIONS))
     counting.init_app(app, is_wanted=settings.metrics_token is not None)
-    http.init_app(app, secure=settings.is_secure)  # first: every refusal has a request id
+    # First: every refusal has a request id.
+    http.init_app(app, secure=settings.is_secure, known_hosts=settings.known_hosts)
     limits.init_app(app, settings)
     csrf.init_app(app)
     bell.bind(app, make_huey(settings))
     register_filters(app, timezone=settings.timezone)
+    app.jinja_env.globals["public_url"] = settings.public_url  # what a request names is no base
     openapi.init_app(app)
     csrf.exempt(api)
     csrf.exempt(health)

@@ -25,6 +25,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from billtrack.core.errors import BilltrackError, InvalidError
+from billtrack.core.hosts import parse_hosts
 from billtrack.core.mail_servers import MailServer, parse_sender
 from billtrack.core.money import minor_unit_places
 from billtrack.core.rates import parse_rate
@@ -127,6 +128,12 @@ class Settings(BaseSettings):
             raise ValueError("write an absolute URL such as https://billing.example.com")
         return value.rstrip("/")
 
+    @field_validator("trusted_hosts")
+    @classmethod
+    def _names_of_hosts(cls, value: str) -> str:
+        _as_value_error(parse_hosts, value)
+        return value
+
     @field_validator("rate_usage", "rate_api", "rate_reports", "rate_address")
     @classmethod
     def _readable_rate(cls, value: str) -> str:
@@ -212,6 +219,11 @@ class Settings(BaseSettings):
     def public_host(self) -> str:
         """The name by which people reach billtrack."""
         return urlsplit(self.public_url).hostname or "localhost"
+
+    @property
+    def known_hosts(self) -> frozenset[str]:
+        """The names under which billtrack answers, in lower case."""
+        return parse_hosts(self.trusted_hosts) | {self.public_host}
 
     @property
     def is_secure(self) -> bool:

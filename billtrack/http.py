@@ -12,11 +12,14 @@ from ipaddress import ip_address
 from wsgiref.types import WSGIEnvironment
 
 import structlog
-from flask import Flask, Response, g, request
+from flask import Flask, Response, current_app, g, request
 from werkzeug.exceptions import LengthRequired, RequestEntityTooLarge
 from werkzeug.routing import BaseConverter
 from werkzeug.wrappers import Response as AnyResponse
 
+from billtrack.core.errors import UnparsableError
+from billtrack.core.hosts import is_trusted
+from billtrack.extensions import current_settings
 from billtrack.metrics.counting import count_request
 from billtrack.refusals import answer_error
 
@@ -25,7 +28,11 @@ log = structlog.get_logger(__name__)
 PROBES = frozenset({"health", "scrape"})
 """Blueprints that machines ask every few seconds: of their answers only refusals are news."""
 
+KNOWN_HOSTS = "billtrack.known_hosts"
 MAX_BODY = 16 * 1024 * 1024
+MAX_FORM = 512 * 1024
+"""Bytes of a form without files. Its fields are read at once: 16 MiB of them take 900 MB."""
+
 LONGEST_ADDRESS = 64
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
@@ -38,11 +45,18 @@ HEADERS = {
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=()",
 }
 
 
 STRICT_TRANSPORT = {"Strict-Transport-Security": "max-age=31536000; includeSubDomains"}
+
+
+class UntrustedHost(UnparsableError):
+    """The request was sent to a name that is not known to be billtrack's."""
+
+    code = "untrusted_host"
 
 
 class IdConverter(BaseConverter):
@@ -61,10 +75,16 @@ class CodeConverter(BaseConverter):
     regex = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 
 
-def init_app(app: Flask, *, secure: bool) -> None:
-    """Give every request an id, every answer the headers, and every error one shape."""
+def init_app(app: Flask, *, secure: bool, known_hosts: frozenset[str]) -> None:
+    """Give every request an id, every answer the headers, and every error one shape.
+
+    Only probes are answered under names that are not known: those who watch and balance know
+    machines, not names.
+    """
+    app.extensions[KNOWN_HOSTS] = known_hosts
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False  # it would redirect, to a host that the request names
     app.url_map.converters |= {"id": IdConverter, "code": CodeConverter}
     app.before_request(_begin)
     app.after_request(_secure if secure else _finish)
@@ -124,8 +144,22 @@ def _begin() -> None:
     if "Transfer-Encoding" in request.headers:
         # A chunked body over the limit would be cut without a word.
         raise LengthRequired("Send the body with a Content-Length.")
-    if (request.content_length or 0) > MAX_BODY:
+    length = request.content_length or 0
+    if length > MAX_BODY:
         raise RequestEntityTooLarge(f"Send at most {MAX_BODY // 1024 // 1024} MiB.")
+    if length > MAX_FORM and request.mimetype == "application/x-www-form-urlencoded":
+        raise RequestEntityTooLarge(f"Send forms of at most {MAX_FORM // 1024} KiB.")
+    if request.blueprint not in PROBES and not is_for_us(request.environ):
+        raise UntrustedHost(
+            f"billtrack does not answer under this name. Go to {current_settings().public_url}, "
+            "or add the name to BILLTRACK_TRUSTED_HOSTS."
+        )
+
+
+def is_for_us(environ: WSGIEnvironment) -> bool:
+    """Tell whether the request names a host under which billtrack answers, or none at all."""
+    host = environ.get("HTTP_HOST")
+    return not host or is_trusted(host, current_app.extensions[KNOWN_HOSTS])
 
 
 def _finish(response: Response) -> Response:

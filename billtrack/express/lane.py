@@ -84,6 +84,8 @@ class ExpressLane:
 
 
 def _try(environ: WSGIEnvironment) -> Answer | Refusal | None:
+    if not http.is_for_us(environ):
+        return None
     method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
     if method == "POST" and path in recording.PATHS:
         return recording.record(environ)

@@ -135,6 +135,8 @@ def _has_strict_headers(page: Page) -> Iterator[str]:
         ("X-Frame-Options", "DENY"),
         ("Referrer-Policy", SECRET_ADDRESSES.get(page.path.partition("?")[0], "same-origin")),
         ("Cache-Control", "no-store"),
+        ("Cross-Origin-Opener-Policy", "same-origin"),
+        ("Cross-Origin-Resource-Policy", "same-origin"),
     ):
         if headers.get(name) != value:
             yield f"{name}: {headers.get(name)}"
