@@ -129,13 +129,11 @@ def _packaged_files() -> URLFetcher:
     from weasyprint.urls import URLFetcher  # noqa: PLC0415
 
     class PackagedFiles(URLFetcher):  # type: ignore[misc]
-        """Opens billtrack's own static files and data written in the page, nothing else."""
+        """Opens billtrack's own static files, nothing else."""
 
         def fetch(self, url: str, headers: dict[str, str] | None = None) -> Any:
             """Return the file; raises ValueError, which leaves out what lies elsewhere."""
             parts = urlsplit(url)
-            if parts.scheme == "data":
-                return super().fetch(url, headers)
             path = Path(unquote(parts.path)).resolve()
             if parts.scheme != "file" or not path.is_relative_to(STATIC):
                 raise ValueError(f"documents are made of packaged files, not {url}")

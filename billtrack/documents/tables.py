@@ -16,7 +16,7 @@ from xlsxwriter.worksheet import Worksheet
 
 Cell = str | int | Decimal | date | None
 
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 EXACT_DIGITS = 15
 """A number in a spreadsheet keeps 15 digits; longer ones are written as text."""
 

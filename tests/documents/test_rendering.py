@@ -81,6 +81,21 @@ def test_it_reads_no_other_file(place: str) -> None:
     assert document.attachments == {}
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "data:text/plain,x",
+        "data:text/plain;base64,eA==",
+        "file:///etc/passwd",
+        "FILE:///etc/passwd",
+    ],
+)
+def test_it_takes_no_data_and_no_file_from_elsewhere(address: str) -> None:
+    page = PAGE.format(head=f'<link rel="attachment" href="{address}" />', body="")
+    document = PdfReader(BytesIO(render_pdf(page, "test")))
+    assert document.attachments == {}
+
+
 def test_it_reads_the_packaged_files() -> None:
     page = PAGE.format(head='<link rel="attachment" href="css/print.css" />', body="")
     document = PdfReader(BytesIO(render_pdf(page, "test")))
