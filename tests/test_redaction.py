@@ -35,6 +35,11 @@ COOKIE = ".eJwlzjEO" + ".aX3abc.c2lnbmF0dXJl"
         (f"password: {WORD}", WORD),
         (f"postgresql://stub:{WORD}@db.example:5432/b", WORD),
         (f"postgresql+psycopg://stub:{WORD}@x/y@db.example/b", WORD),
+        (f"otpauth://totp/billtrack:a@b.example?issuer=x&secret={WORD}", WORD),
+        (f"otpauth://totp/{WORD}", WORD),
+        (f"recovery_codes: {WORD}", WORD),
+        (f"/choose-password?token={WORD}", WORD),
+        (f"refresh_token={WORD}&grant=x", WORD),
         (f"redis://:{WORD}@redis.example:6379/0", WORD),
     ],
 )
@@ -44,7 +49,10 @@ def test_it_leaves_out_what_looks_like_a_secret(text: str, secret: str) -> None:
     assert HIDDEN in shown
 
 
-@pytest.mark.parametrize("name", ["password", "Authorization", "set-cookie", "Redis_URL", "token"])
+@pytest.mark.parametrize(
+    "name",
+    ["password", "Authorization", "set-cookie", "Redis_URL", "token", "totp-secret", "jwt_keys"],
+)
 def test_it_leaves_out_fields_by_their_name(name: str) -> None:
     assert redact(WORD, name) == HIDDEN
     assert redact({"outer": [{name: WORD}]}) == {"outer": [{name: HIDDEN}]}

@@ -58,6 +58,15 @@ def test_prices_are_computed_without_floats() -> None:
     assert found == []
 
 
+def test_every_exception_from_a_rule_of_safety_is_explained() -> None:
+    silent = re.compile(r"# noqa: [A-Z0-9, ]*\bS[0-9]{3}[A-Z0-9, ]*$")
+    whole_files = re.compile(r"# ruff: noqa(?!: [A-RT-Z])|# nosec")
+    folders = (PACKAGE, ROOT / "migrations", ROOT / "clients")
+    paths = [path for folder in folders for path in folder.rglob("*.py")]
+    assert list(_lines(paths, silent)) == []
+    assert list(_lines(paths, whole_files)) == []
+
+
 def test_files_stay_short() -> None:
     lengths = {
         _name(path): len(path.read_text(encoding="utf-8").splitlines())
