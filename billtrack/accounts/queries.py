@@ -114,12 +114,6 @@ def find_ids_by_email(emails: Sequence[str]) -> dict[str, int]:
     return found
 
 
-def find_people(user_ids: Sequence[int]) -> dict[int, tuple[str, str]]:
-    """Return name and e-mail address of those of these accounts that exist, whoever asks."""
-    query = select(User.id, User.name, User.email).where(User.id.in_(set(user_ids)))
-    return {row.id: (row.name, row.email) for row in db.session.execute(query)}
-
-
 def list_customers() -> Sequence[User]:
     """Return every active customer, by name."""
     query = select(User).where(User.role == Role.CUSTOMER, User.deactivated_at.is_(None))

@@ -12,8 +12,9 @@ from wtforms import StringField
 from wtforms.validators import Length, Optional
 
 from billtrack import access
+from billtrack.accounts.models import User
 from billtrack.accounts.permissions import Permission
-from billtrack.accounts.queries import find_ids_by_email, find_people
+from billtrack.accounts.queries import find_ids_by_email, users_by_id
 from billtrack.audit.queries import EntryFilter, EntryView, known_actions, list_entries
 from billtrack.core.periods import DateRange
 from billtrack.dashboard.blueprint import dashboard
@@ -60,7 +61,7 @@ def audit_log() -> ResponseReturnValue:
     before_id = read_number("cursor")
     entries = list_entries(matching=matching, before_id=before_id, limit=PAGE_SIZE + 1)
     shown, more = entries[:PAGE_SIZE], len(entries) > PAGE_SIZE
-    people = find_people([e.actor_user_id for e in shown if e.actor_user_id is not None])
+    people = users_by_id([e.actor_user_id for e in shown if e.actor_user_id is not None])
     used = ("who", "action", "from", "to", "object", "number")
     return render_section(
         "audit",
@@ -78,16 +79,16 @@ def words(name: str) -> str:
     return name.replace(".", " ").replace("_", " ").capitalize()
 
 
-def entry_view(entry: EntryView, people: Mapping[int, tuple[str, str]]) -> dict[str, Any]:
+def entry_view(entry: EntryView, people: Mapping[int, User]) -> dict[str, Any]:
     """Return the entry as the template takes it; `details` are (field, before, after, erased)."""
-    name, email = people.get(entry.actor_user_id or 0, ("", ""))
-    if entry.actor_user_id is None:
-        name = "billtrack" if "address" not in entry.personal else "Nobody signed in"
+    person = people.get(entry.actor_user_id or 0)
+    if person is not None and person.created_at > entry.at:
+        person = None  # SQLite gives the number of an account that was removed to another one
     return {
         "id": entry.id,
         "at": entry.at,
-        "who": name or f"Account {entry.actor_user_id}",
-        "email": email,
+        "who": person.name if person else _somebody(entry),
+        "email": person.email if person else "",
         "key_id": entry.actor_api_key_id,
         "action": words(entry.action),
         "object": words(entry.object_type),
@@ -96,6 +97,13 @@ def entry_view(entry: EntryView, people: Mapping[int, tuple[str, str]]) -> dict[
         "details": [one for one in _details(entry) if any(one[1:])],
         "request_id": entry.request_id,
     }
+
+
+def _somebody(entry: EntryView) -> str:
+    """Name who has no account, or has none any more."""
+    if entry.actor_user_id is not None:
+        return f"Account {entry.actor_user_id}"
+    return "Nobody signed in" if "address" in entry.personal else "billtrack"
 
 
 def _details(entry: EntryView) -> Iterator[tuple[str, str, str, bool]]:

@@ -3,18 +3,48 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import date
+from typing import Any
 
-from wtforms import Form, SelectField, StringField
-from wtforms.fields import DateField, DateTimeLocalField
-from wtforms.validators import ValidationError
+from wtforms import Field, Form, SelectField, StringField
+from wtforms.fields import DateField, DateTimeLocalField, EmailField
+from wtforms.validators import DataRequired, InputRequired, Length, ValidationError
+
+from billtrack.accounts.operations import MAX_NAME_LENGTH
 
 MAX_QUANTITY = 10**15
 YEARS = range(2000, 3000)  # as in the API
 FIRST_DAY, LAST_DAY = date(YEARS[0], 1, 1), date(YEARS[-1], 12, 31)
+MAX_EMAIL_LENGTH = 254
+TOO_LONG = "Write at most %(max)d characters."
 NO_QUANTITY = "Write how much was used."
 
 _DIGITS = re.compile(r"[0-9]+", re.ASCII)
+
+
+def stripped(text: str | None) -> str | None:
+    """Return the text without the blanks around it."""
+    return text.strip() if text else text
+
+
+def printable(_form: Form, field: Field) -> None:
+    """Refuse control characters; PostgreSQL cannot even compare with NUL."""
+    if field.data and not field.data.isprintable():
+        raise ValidationError("Use printable characters only.")
+
+
+def name_field(missing: str) -> StringField:
+    """Return a field for what an account is called; `missing` is said where it is empty."""
+    length = Length(max=MAX_NAME_LENGTH, message=TOO_LONG)
+    return StringField("Name", [DataRequired(missing), length, printable], filters=[stripped])
+
+
+def email_field(missing: str, *more: Callable[..., Any]) -> EmailField:
+    """Return a field for an e-mail address; `missing` is said where it is empty."""
+    length = Length(max=MAX_EMAIL_LENGTH, message=TOO_LONG)
+    checks = [InputRequired(missing), length, printable, *more]
+    return EmailField("E-mail", checks, filters=[stripped])
 
 
 class QuantityField(StringField):  # type: ignore[misc]

@@ -7,10 +7,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from flask_wtf import FlaskForm
-from wtforms import Field, Form, HiddenField, PasswordField, StringField
-from wtforms.fields import EmailField
+from wtforms import Field, HiddenField, PasswordField
 from wtforms.validators import (
-    DataRequired,
     EqualTo,
     InputRequired,
     Length,
@@ -19,22 +17,22 @@ from wtforms.validators import (
     ValidationError,
 )
 
+from billtrack.accounts.passwords import MAX_LENGTH, MIN_LENGTH
 from billtrack.core.errors import BilltrackError
 from billtrack.dashboard.fields import (
     NO_QUANTITY,
+    TOO_LONG,
     ChoiceField,
     DayField,
     LocalTimeField,
     QuantityField,
+    email_field,
+    name_field,
+    printable,
 )
 
-MIN_PASSWORD_LENGTH = 12
-MAX_PASSWORD_LENGTH = 256
-MAX_EMAIL_LENGTH = 254
-MAX_NAME_LENGTH = 120
 MAX_KEY_LENGTH = 255
 MAX_DAYS = 3660  # of a report; as in the API
-TOO_LONG = "Write at most %(max)d characters."
 CUSTOM_RANGE = ""  # the value of the month that means "a range of days"
 
 
@@ -51,78 +49,37 @@ def _day_field(label: str, name: str) -> DayField:
     return DayField(label, [Optional()], name=name)
 
 
-def _stripped(text: str | None) -> str | None:
-    return text.strip() if text else text
-
-
-def _printable(_form: Form, field: Field) -> None:
-    """Refuse control characters; PostgreSQL cannot even compare with NUL."""
-    if field.data and not field.data.isprintable():
-        raise ValidationError("Use printable characters only.")
-
-
 class SignInForm(FlaskForm):  # type: ignore[misc]
     """E-mail and password; whether they are right is not its business."""
 
-    email = EmailField(
-        "E-mail",
-        [
-            InputRequired("Write your e-mail address."),
-            Length(max=MAX_EMAIL_LENGTH, message=TOO_LONG),
-            _printable,
-        ],
-        filters=[_stripped],
-    )
+    email = email_field("Write your e-mail address.")
     password = PasswordField(
         "Password",
-        [InputRequired("Write your password."), Length(max=MAX_PASSWORD_LENGTH, message=TOO_LONG)],
+        [InputRequired("Write your password."), Length(max=MAX_LENGTH, message=TOO_LONG)],
     )
 
 
 class ForgotPasswordForm(FlaskForm):  # type: ignore[misc]
     """The address of an account, if there is one: that is not said."""
 
-    email = EmailField(
-        "E-mail",
-        [
-            InputRequired("Write your e-mail address."),
-            Length(max=MAX_EMAIL_LENGTH, message=TOO_LONG),
-            _printable,
-        ],
-        filters=[_stripped],
-    )
+    email = email_field("Write your e-mail address.")
 
 
 class SetUpForm(FlaskForm):  # type: ignore[misc]
     """The first administrator."""
 
-    name = StringField(
-        "Name",
-        [
-            DataRequired("Write your name."),
-            Length(max=MAX_NAME_LENGTH, message=TOO_LONG),
-        ],
-        filters=[_stripped],
-    )
-    email = EmailField(
-        "E-mail",
-        [
-            InputRequired("Write an e-mail address."),
-            Length(max=MAX_EMAIL_LENGTH, message=TOO_LONG),
-            _printable,
-            Regexp(
-                r"[^@\s]+@[^@\s]+\Z", message="Write an e-mail address, such as ada@example.com."
-            ),
-        ],
-        filters=[_stripped],
+    name = name_field("Write your name.")
+    email = email_field(
+        "Write an e-mail address.",
+        Regexp(r"[^@\s]+@[^@\s]+\Z", message="Write an e-mail address, such as ada@example.com."),
     )
     password = PasswordField(
         "Password",
         [
             InputRequired("Choose a password."),
             Length(
-                min=MIN_PASSWORD_LENGTH,
-                max=MAX_PASSWORD_LENGTH,
+                min=MIN_LENGTH,
+                max=MAX_LENGTH,
                 message="Choose a password of %(min)d to %(max)d characters.",
             ),
         ],
@@ -155,7 +112,7 @@ class RecordUsageForm(FlaskForm):  # type: ignore[misc]
         validators=[
             InputRequired("Load the page again."),
             Length(max=MAX_KEY_LENGTH, message="Load the page again."),
-            _printable,
+            printable,
         ]
     )
 

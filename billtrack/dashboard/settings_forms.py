@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from flask_wtf import FlaskForm
-from wtforms import Field, HiddenField, PasswordField, SelectMultipleField, StringField
+from wtforms import HiddenField, PasswordField, SelectMultipleField, StringField
 from wtforms.fields import EmailField
 from wtforms.validators import (
     DataRequired,
@@ -18,16 +18,18 @@ from wtforms.validators import (
 )
 from wtforms.widgets import CheckboxInput, ListWidget
 
-from billtrack.accounts.operations import MAX_NAME_LENGTH
+from billtrack.accounts.passwords import MAX_LENGTH, MIN_LENGTH
 from billtrack.accounts.permissions import Permission
-from billtrack.dashboard.fields import ChoiceField
-from billtrack.dashboard.forms import (
+from billtrack.dashboard.fields import (
     MAX_EMAIL_LENGTH,
-    MAX_KEY_LENGTH,
-    MAX_PASSWORD_LENGTH,
-    MIN_PASSWORD_LENGTH,
     TOO_LONG,
+    ChoiceField,
+    email_field,
+    name_field,
+    printable,
+    stripped,
 )
+from billtrack.dashboard.forms import MAX_KEY_LENGTH
 from billtrack.present.filters import day
 
 MAX_KEY_NAME_LENGTH = 100
@@ -66,36 +68,11 @@ def scope_name(scope: str) -> str:
     return next((name for known, name in SCOPES.items() if known == scope), scope)
 
 
-def _stripped(text: str | None) -> str | None:
-    return text.strip() if text else text
-
-
-def _printable(_form: FlaskForm, field: Field) -> None:
-    if field.data and not field.data.isprintable():
-        raise ValidationError("Use printable characters only.")
-
-
 class ProfileForm(FlaskForm):  # type: ignore[misc]
     """How the account is called, and the address it signs in with."""
 
-    name = StringField(
-        "Name",
-        [
-            DataRequired("Write your name."),
-            Length(max=MAX_NAME_LENGTH, message=TOO_LONG),
-            _printable,
-        ],
-        filters=[_stripped],
-    )
-    email = EmailField(
-        "E-mail",
-        [
-            InputRequired("Write an e-mail address."),
-            Length(max=MAX_EMAIL_LENGTH, message=TOO_LONG),
-            _printable,
-        ],
-        filters=[_stripped],
-    )
+    name = name_field("Write your name.")
+    email = email_field("Write an e-mail address.")
 
 
 class NewPasswordForm(FlaskForm):  # type: ignore[misc]
@@ -106,8 +83,8 @@ class NewPasswordForm(FlaskForm):  # type: ignore[misc]
         [
             InputRequired("Choose a password."),
             Length(
-                min=MIN_PASSWORD_LENGTH,
-                max=MAX_PASSWORD_LENGTH,
+                min=MIN_LENGTH,
+                max=MAX_LENGTH,
                 message="Choose a password of %(min)d to %(max)d characters.",
             ),
         ],
@@ -134,7 +111,7 @@ class PasswordForm(NewPasswordForm):
         "Present password",
         [
             InputRequired("Write your present password."),
-            Length(max=MAX_PASSWORD_LENGTH, message=TOO_LONG),
+            Length(max=MAX_LENGTH, message=TOO_LONG),
         ],
     )
 
@@ -161,15 +138,15 @@ class ApiKeyForm(FlaskForm):  # type: ignore[misc]
         [
             DataRequired("Say what uses the key."),
             Length(max=MAX_KEY_NAME_LENGTH, message=TOO_LONG),
-            _printable,
+            printable,
         ],
-        filters=[_stripped],
+        filters=[stripped],
     )
     scopes = ScopesField("What it may do", [InputRequired("Tick at least one.")])
     expires = ChoiceField("Expires", default=DEFAULT_EXPIRY)
     account = HiddenField()
     idempotency_key = HiddenField(
-        validators=[InputRequired(AGAIN), Length(max=MAX_KEY_LENGTH, message=AGAIN), _printable]
+        validators=[InputRequired(AGAIN), Length(max=MAX_KEY_LENGTH, message=AGAIN), printable]
     )
 
     def __init__(
@@ -197,7 +174,7 @@ class RotateKeyForm(FlaskForm):  # type: ignore[misc]
 
     hours = ChoiceField("The old key works for", default=DEFAULT_GRACE)
     idempotency_key = HiddenField(
-        validators=[InputRequired(AGAIN), Length(max=MAX_KEY_LENGTH, message=AGAIN), _printable]
+        validators=[InputRequired(AGAIN), Length(max=MAX_KEY_LENGTH, message=AGAIN), printable]
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -220,7 +197,7 @@ class AccountForm(FlaskForm):  # type: ignore[misc]
 
     account = EmailField(
         "E-mail",
-        [Length(max=MAX_EMAIL_LENGTH, message=TOO_LONG), _printable],
-        filters=[_stripped],
+        [Length(max=MAX_EMAIL_LENGTH, message=TOO_LONG), printable],
+        filters=[stripped],
         id="choose-account",
     )

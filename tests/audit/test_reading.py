@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 from apiflask import APIFlask
+from sqlalchemy import update
 
 from billtrack import audit
+from billtrack.accounts.models import User
 from billtrack.audit.operations import erase_personal_values
 from billtrack.db import transaction
+from billtrack.extensions import db
 from tests.cast import Cast, Member
 from tests.dashboard.page import Page, Visitor
 
@@ -26,6 +29,8 @@ def note(action: str, by: Member | None = None, *, days_ago: int = 0, **options:
 
 @pytest.fixture
 def entries(cast: Cast) -> None:
+    with transaction():
+        db.session.execute(update(User).values(created_at=NOW - timedelta(days=30)))
     note("thing.made", cast.admin, days_ago=2, changes={"size": 3})
     note("thing.changed", cast.manager, days_ago=1, changes={"size": audit.Change(3, 4)})
     note(
@@ -105,6 +110,15 @@ class TestPage:
         assert "Size: 3 → 4" in changed[3]
         assert "Name: <b>Old</b> → New name" in renamed[3]
         assert "User 8" in renamed[2]
+
+    def test_it_does_not_name_who_came_later(self, app: APIFlask, cast: Cast) -> None:
+        with transaction():
+            db.session.execute(
+                update(User).where(User.id == cast.manager.id).values(created_at=NOW)
+            )
+        renamed, changed, _ = rows(Visitor(app, cast.admin).open("/settings/audit"))
+        assert changed[1] == f"Account {cast.manager.id}"
+        assert cast.manager.user.email in renamed[1]
 
     def test_it_filters_by_person_action_days_and_object(self, app: APIFlask, cast: Cast) -> None:
         visitor = Visitor(app, cast.admin)

@@ -89,7 +89,7 @@ def test_it_says_what_is_wrong_beside_the_field(app: APIFlask, settings: Setting
         ({"name": ""}, "name", "Write your name."),
         ({"name": "   "}, "name", "Write your name."),
         ({"name": "x" * 121}, "name", "Write at most 120 characters."),
-        ({"name": "A\0da"}, "name", "Use 1 to 200 printable characters."),
+        ({"name": "A\0da"}, "name", "Use printable characters only."),
         ({"email": ""}, "email", "Write an e-mail address."),
         ({"email": "ada"}, "email", "Write an e-mail address, such as ada@example.com."),
         ({"email": "a@b@c"}, "email", "Write an e-mail address, such as ada@example.com."),
