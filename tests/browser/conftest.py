@@ -13,9 +13,11 @@ from playwright.sync_api import (
     Browser,
     BrowserContext,
     ConsoleMessage,
+    Locator,
     Page,
     Request,
     Response,
+    expect,
     sync_playwright,
 )
 
@@ -31,6 +33,10 @@ ARGUMENTS = [
     "--no-first-run",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
+PATIENCE = 30_000
+"""Milliseconds that a busy machine may take for one step."""
+
+expect.set_options(timeout=PATIENCE)
 
 
 @dataclass
@@ -46,13 +52,22 @@ class Visit:
         self.page.goto(self.site.url + path)
 
     @contextmanager
-    def foresee(self, status: int) -> Iterator[None]:
-        """Wait for an answer with this status, which is then nothing to complain about."""
-        with self.page.expect_response(lambda answer: answer.status == status) as waited:
+    def load(self, status: int = 200) -> Iterator[None]:
+        """Wait for the page that this brings, until it stands still; refuse another status.
+
+        Without it a test can look at the page before, or point at what is about to move.
+        """
+        with self.page.expect_navigation() as waited:
             yield
-        self.foreseen.append((status, waited.value.url))
-        # The page that came with it, not the one before: both can look the same to a test.
-        self.page.wait_for_load_state()
+        answer = waited.value
+        if status >= 400:  # nothing to complain about
+            self.foreseen.append((status, answer.url))
+        assert answer.status == status, f"{answer.status} {answer.url}"
+
+    def follow(self, target: Locator, *, status: int = 200) -> None:
+        """Click what leads to another page, and wait for that page."""
+        with self.load(status):
+            target.click()
 
     def sign_in(self, role: str) -> None:
         """Sign in through the page, as a person would."""
@@ -60,8 +75,7 @@ class Visit:
         self.go("/sign-in")
         self.page.get_by_label("E-mail").fill(email)
         self.page.get_by_label("Password").fill(password)
-        self.page.get_by_role("button", name="Sign in").click()
-        self.page.wait_for_url(lambda url: "/sign-in" not in url)
+        self.follow(self.page.get_by_role("button", name="Sign in"))
 
     def unforeseen(self) -> list[str]:
         """Return the complaints about anything but the answers that were foreseen."""
@@ -112,7 +126,7 @@ def open_at(chromium: Browser) -> Iterator[Open]:
 
     def open_tab(site: Site, **options: object) -> Visit:
         context = chromium.new_context(reduced_motion="reduce", **options)  # type: ignore[arg-type]
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(PATIENCE)
         visit = Visit(context.new_page(), site)
         _listen(visit)
         opened.append((context, visit))

@@ -54,7 +54,7 @@ def make_names(tab: Visit, role: Role) -> tuple[dict[str, str], list[str]]:
 def ask_for_a_report(tab: Visit) -> str:
     """Return the number of the job."""
     tab.go("/reports")
-    tab.page.get_by_role("button", name="Generate report").click()
+    tab.follow(tab.page.get_by_role("button", name="Generate report"))
     identifier = tab.page.locator(".job").first.get_attribute("id")
     assert identifier is not None
     return identifier.removeprefix("job-")
@@ -64,15 +64,14 @@ def make_a_key(tab: Visit) -> tuple[str, list[str]]:
     """Return the number of the key, and what is wrong with the page that shows it once."""
     page = tab.page
     tab.go("/settings/api-keys/new")
-    with tab.foresee(422):
-        page.get_by_role("button", name="Create key").click()
+    tab.follow(page.get_by_role("button", name="Create key"), status=422)
     found = find_faults(page, "refused key")
     page.get_by_label("Name").fill("nightly export")
     page.get_by_role("checkbox").first.check()
-    page.get_by_role("button", name="Create key").click()
+    tab.follow(page.get_by_role("button", name="Create key"))
     expect(page.get_by_role("heading", level=1)).to_have_text("API key created")
     found += find_faults(page, "new key")
-    page.get_by_role("link", name="Done").click()
+    tab.follow(page.get_by_role("link", name="Done"))
     address = page.get_by_role("link", name="Revoke nightly export").get_attribute("href")
     asked = re.search(r"/(\d+)/revoke", address or "")
     assert asked is not None
@@ -84,13 +83,12 @@ def test_a_refused_sign_in_and_errors_can_be_read(visit: Open) -> None:
     tab.go("/sign-in")
     found = find_faults(tab.page, "/sign-in")
     tab.page.get_by_label("E-mail").fill("nobody@example.com")
-    with tab.foresee(422):
-        tab.page.get_by_role("button", name="Sign in").click()
+    tab.follow(tab.page.get_by_role("button", name="Sign in"), status=422)
     expect(tab.page.get_by_label("Password")).to_have_accessible_description("Write your password.")
     found += find_faults(tab.page, "refused sign-in")
     tab.sign_in(Role.CUSTOMER)
     for path, status in ERRORS.items():
-        with tab.foresee(status):
+        with tab.load(status):
             tab.go(path)
         found += find_faults(tab.page, path)
     assert found == [], "\n".join(found)

@@ -22,23 +22,22 @@ def test_a_forgotten_password_is_replaced(workshop: Workshop, open_at: Open) -> 
     tab = open_at(replace(workshop, passwords={"manager": (EMAIL, NEW)}))
     page = tab.page
     tab.go("/sign-in")
-    page.get_by_role("link", name="Forgot your password?").click()
+    tab.follow(page.get_by_role("link", name="Forgot your password?"))
     found = find_faults(page, "/forgot-password")
     page.get_by_label("E-mail").fill(EMAIL)
-    page.get_by_role("button", name="Send me a link").click()
+    tab.follow(page.get_by_role("button", name="Send me a link"))
     expect(page.get_by_role("heading", level=1)).to_have_text("Look into your mailbox")
     found += find_faults(page, "letter sent")
     link = link_in(deliver(workshop.app)[-1])
     tab.go(link)
-    with tab.foresee(422):
-        page.get_by_role("button", name="Set password").click()
+    tab.follow(page.get_by_role("button", name="Set password"), status=422)
     found += find_faults(page, "refused password")
     page.get_by_label("New password", exact=True).fill(NEW)
     page.get_by_label("New password again").fill(NEW)
-    page.get_by_role("button", name="Set password").click()
+    tab.follow(page.get_by_role("button", name="Set password"))
     expect(page.get_by_role("status")).to_have_text("Your password is set. Sign in with it.")
     tab.sign_in("manager")
-    with tab.foresee(404):
+    with tab.load(404):
         tab.go(link)
     found += find_faults(page, "used link")
     assert found == [], "\n".join(found)

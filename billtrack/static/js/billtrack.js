@@ -10,6 +10,25 @@ document.addEventListener("keydown", (event) => {
   field.select();
 });
 
+/* What is being pressed must still be there when it is released, or the click is lost: a message
+   that goes moves the button below it. Answers wait that long, and a little longer for a
+   finger, whose click comes after it was lifted. */
+let released = Promise.resolve();
+
+document.addEventListener("pointerdown", () => {
+  released = new Promise((resolve) => {
+    const wait = () => setTimeout(resolve, 50);
+    for (const end of ["pointerup", "pointercancel"]) {
+      document.addEventListener(end, wait, { once: true });
+    }
+  });
+});
+
+document.addEventListener("htmx:beforeSend", ({ detail: { xhr } }) => {
+  const answered = xhr.onload;
+  xhr.onload = () => released.then(answered);
+});
+
 /* What asks for itself again and again stays silent in a tab that nobody sees, and catches up
    at once when somebody does. A filter in hx-trigger would need eval, which pages refuse. */
 const polling = '[hx-trigger^="every "]';
