@@ -7,8 +7,7 @@ from contextlib import closing, contextmanager
 from typing import Any, cast
 
 import psycopg
-from sqlalchemy import Executable, Select
-from sqlalchemy.dialects.postgresql import psycopg as psycopg_dialect
+from sqlalchemy import Executable
 from sqlalchemy.exc import DBAPIError
 
 from billtrack.extensions import db
@@ -24,12 +23,6 @@ def read_now(statement: Executable, parameters: Mapping[str, Any]) -> Sequence[A
             # Without BEGIN and ROLLBACK around it, each a way to the server and back.
             connection.execution_options(isolation_level="AUTOCOMMIT")
         return connection.execute(statement, parameters).all()
-
-
-def driver_text(statement: Select[*tuple[Any, ...]]) -> str:
-    """Return a query as the driver of PostgreSQL takes it, with its parameters by name."""
-    dialect = psycopg_dialect.dialect()  # type: ignore[no-untyped-call]
-    return str(statement.compile(dialect=dialect))
 
 
 def ask_driver(statement: str, parameters: Mapping[str, Any]) -> Sequence[Any]:

@@ -16,9 +16,11 @@ from billtrack.usage.submissions import Submission
 FEW = 200
 """Up to so many, one statement with a row for each is quicker than one for each kind of fact."""
 
+# As plain joins these were planned, while tables were young, to read all keys there are, for each
+# group of records. LIMIT keeps each look-up one by its index, whatever the plan was made for.
 _EACH = """
 SELECT
-    used.record_id, used.fingerprint, users.id, users.deactivated_at IS NULL, meters.id,
+    used.record_id, used.fingerprint, users.id, users.is_active, meters.id,
     (
         SELECT CAST(coalesce(sum(daily.quantity), 0) AS bigint) FROM usage_daily AS daily
         WHERE daily.user_id = sent.user_id AND daily.meter_id = meters.id
@@ -28,24 +30,40 @@ FROM ROWS FROM (
     json_to_recordset(%(rows)s::json)
     AS (user_id bigint, event text, first date, last date, key_hash bytea)
 ) WITH ORDINALITY AS sent (user_id, event, first, last, key_hash, position)
-LEFT JOIN users ON users.id = sent.user_id
-LEFT JOIN meters ON meters.code = sent.event
-LEFT JOIN usage_keys AS used ON used.key_hash = sent.key_hash
+LEFT JOIN LATERAL (
+    SELECT id, deactivated_at IS NULL AS is_active FROM users WHERE id = sent.user_id LIMIT 1
+) AS users ON true
+LEFT JOIN LATERAL (SELECT id FROM meters WHERE code = sent.event LIMIT 1) AS meters ON true
+LEFT JOIN LATERAL (
+    SELECT record_id, fingerprint FROM usage_keys WHERE key_hash = sent.key_hash LIMIT 1
+) AS used ON true
 ORDER BY sent.position
 """
 _KEYS = """
-SELECT key_hash, record_id, fingerprint FROM usage_keys
-WHERE key_hash = ANY(%(hashes)s)
+SELECT sent.key_hash, record_id, fingerprint
+FROM unnest(CAST(%(hashes)s AS bytea[])) AS sent (key_hash)
+CROSS JOIN LATERAL (
+    SELECT record_id, fingerprint FROM usage_keys WHERE key_hash = sent.key_hash LIMIT 1
+) AS used
 """
-_USERS = "SELECT id, deactivated_at IS NULL FROM users WHERE id = ANY(%(ids)s)"
+_USERS = """
+SELECT sent.id, is_active
+FROM unnest(CAST(%(ids)s AS bigint[])) AS sent (id)
+CROSS JOIN LATERAL (
+    SELECT deactivated_at IS NULL AS is_active FROM users WHERE users.id = sent.id LIMIT 1
+) AS known
+"""
 _METERS = "SELECT code, id FROM meters"
 _TOTALS = """
-SELECT asked.user_id, asked.meter_id, asked.first, CAST(sum(daily.quantity) AS bigint)
+SELECT
+    user_id, meter_id, first,
+    (
+        SELECT CAST(coalesce(sum(daily.quantity), 0) AS bigint) FROM usage_daily AS daily
+        WHERE daily.user_id = asked.user_id AND daily.meter_id = asked.meter_id
+            AND daily.day BETWEEN asked.first AND asked.last
+    )
 FROM json_to_recordset(%(rows)s::json)
     AS asked (user_id bigint, meter_id integer, first date, last date)
-JOIN usage_daily AS daily ON daily.user_id = asked.user_id
-    AND daily.meter_id = asked.meter_id AND daily.day BETWEEN asked.first AND asked.last
-GROUP BY asked.user_id, asked.meter_id, asked.first
 """
 
 

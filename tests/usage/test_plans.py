@@ -1,0 +1,84 @@
+"""What PostgreSQL reads to take records in: rows looked up by an index, in tables of any size."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import text
+
+from billtrack.accounts.api_keys import find_together
+from billtrack.db import transaction
+from billtrack.direct import ask_driver, single_statements
+from billtrack.extensions import db
+from billtrack.usage.intake import submit, submit_one
+from billtrack.usage.postgresql_facts import FEW
+from billtrack.usage.submissions import UsageInput
+from tests.cast import Cast, terms
+
+pytestmark = pytest.mark.parametrize("settings", ["postgresql"], indirect=True)
+
+PLANNED = 12
+"""A statement is prepared at the sixth time and, after five more, planned once for all."""
+
+GROWN = 20_000
+
+_GROW = (
+    f"""INSERT INTO users (id, email, name, role, created_at)
+        SELECT n, n || '@grown.example', 'Grown', 'customer', now()
+        FROM generate_series(100001, 100000 + {GROWN}) AS n""",
+    f"""INSERT INTO usage_daily (user_id, meter_id, day, quantity, count)
+        SELECT n, (SELECT min(id) FROM meters), current_date, 1, 1
+        FROM generate_series(100001, 100000 + {GROWN}) AS n""",
+    f"""INSERT INTO usage_keys (key_hash, record_id, fingerprint)
+        SELECT uuid_send(gen_random_uuid()), n, uuid_send(gen_random_uuid())
+        FROM generate_series(1, {GROWN}) AS n""",
+)
+_READ = """
+SELECT relname, seq_tup_read FROM pg_stat_user_tables
+WHERE relname IN ('users', 'usage_daily', 'usage_keys', 'api_keys')
+"""
+
+
+def rows_read_one_after_the_other() -> dict[str, int]:
+    with single_statements() as driver:
+        driver.execute("SELECT pg_stat_force_next_flush()")
+    return dict(ask_driver(_READ, {}))
+
+
+def grow() -> None:
+    """Fill the tables while the statistics still say that they are empty."""
+    with transaction():
+        for statement in _GROW:
+            db.session.execute(text(statement))
+
+
+def take_in(cast: Cast, *, prefix: str, count: int) -> None:
+    rules = terms(cast.provider)
+    items = [
+        UsageInput(cast.customer.id, "api_calls", 1, idempotency_key=f"{prefix}-{n}")
+        for n in range(count)
+    ]
+    if count == 1:
+        submit_one(items[0], terms=rules)
+    else:
+        submit(items, terms=rules)
+
+
+@pytest.mark.parametrize("count", [1, FEW + 1])
+def test_it_finds_what_it_must_know_by_index_though_planned_for_young_tables(
+    cast: Cast, count: int
+) -> None:
+    for n in range(PLANNED):
+        take_in(cast, prefix=f"young-{n}", count=count)
+    grow()
+    before = rows_read_one_after_the_other()
+    take_in(cast, prefix="grown", count=count)
+    assert rows_read_one_after_the_other() == before
+
+
+def test_it_finds_keys_by_index_though_planned_for_young_tables(cast: Cast) -> None:
+    for _ in range(PLANNED):
+        assert find_together([cast.provider.key])[0] is not None
+    grow()
+    before = rows_read_one_after_the_other()
+    assert find_together([cast.provider.key])[0] is not None
+    assert rows_read_one_after_the_other() == before
