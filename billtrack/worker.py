@@ -35,6 +35,8 @@ from billtrack.reports.operations import USAGE_REPORT
 from billtrack.reports.retention import keep_removing_old_files
 from billtrack.statements.queries import Terms
 from billtrack.summaries.operations import refresh, refresh_past
+from billtrack.usage.imports.operations import USAGE_IMPORT
+from billtrack.usage.imports.running import UsageImporter
 from billtrack.worker_port import serve_worker_port
 
 log = structlog.get_logger(__name__)
@@ -80,6 +82,7 @@ def run_worker(settings: Settings) -> None:
     handlers = {
         USAGE_REPORT: builder.build,
         LETTER: letters.send,
+        USAGE_IMPORT: UsageImporter(storage).run,
         PASSWORD_REQUEST: answer_request,
     }
     runner = Runner(handlers, worker_id=worker_id)

@@ -17,6 +17,7 @@ from billtrack.accounts.permissions import Role
 from billtrack.customers.operations import open_account
 from billtrack.db import transaction
 from billtrack.extensions import current_calendar, current_settings
+from billtrack.usage.imports.operations import request_import, store_file
 from billtrack.usage.intake import submit_one
 from billtrack.usage.queries import RecordView
 from billtrack.usage.rules import Terms, UsageInput
@@ -101,6 +102,21 @@ def create_user(
             role=role,
             password=password,
         )
+
+
+def create_import(recorded_by: Member) -> int:
+    """Queue the import of a file; return its number."""
+    file = store_file(current_app.extensions["billtrack.storage"], b"user_id\n")
+    with transaction():
+        wanted = request_import(
+            file,
+            filename="usage.csv",
+            recorded_by_id=recorded_by.id,
+            is_dry_run=False,
+            actor=SYSTEM,
+            now=datetime.now(UTC),
+        )
+    return wanted.id
 
 
 def create_record(

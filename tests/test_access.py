@@ -27,7 +27,7 @@ from billtrack.extensions import current_calendar, db
 from billtrack.jobs.models import Job
 from billtrack.plans.operations import create_plan, create_version, publish_version, subscribe
 from billtrack.reports.operations import request_report
-from tests.cast import SYSTEM, Cast, Member, create_record
+from tests.cast import SYSTEM, Cast, Member, create_import, create_record
 
 MONTH = Month(2026, 10)
 ROLES = ("admin", "manager", "provider", "customer")
@@ -152,6 +152,33 @@ PAGES: dict[str, tuple[str, str, Any, tuple[str, str, str, str]]] = {
         "/usage/records/check/quantity?quantity=5",
         None,
         (ALL, ALL, ALL, NONE),
+    ),
+    "dashboard.usage_imports": ("GET", "/usage/imports", None, (ALL, ALL, ALL, NONE)),
+    "dashboard.import_usage": ("POST", "/usage/imports", {}, (SELF, SELF, SELF, NONE)),
+    "dashboard.usage_import": ("GET", "/usage/imports/{imported}", None, (ALL, ALL, OWN, NONE)),
+    "dashboard.refused_lines": (
+        "GET",
+        "/usage/imports/{imported}/refused.csv",
+        None,
+        (ALL, ALL, OWN, NONE),
+    ),
+    "dashboard.start_import": (
+        "POST",
+        "/usage/imports/{imported}/start",
+        None,
+        (ALL, ALL, OWN, NONE),
+    ),
+    "dashboard.resume_import": (
+        "POST",
+        "/usage/imports/{imported}/resume",
+        None,
+        (ALL, ALL, OWN, NONE),
+    ),
+    "dashboard.cancel_import": (
+        "POST",
+        "/usage/imports/{imported}/cancel",
+        None,
+        (ALL, ALL, OWN, NONE),
     ),
     "dashboard.settings": ("GET", "/settings", None, (ALL, ALL, ALL, ALL)),
     "dashboard.profile": ("GET", "/settings/profile", None, (ALL, ALL, ALL, ALL)),
@@ -282,6 +309,7 @@ class Stage:
             "user",
             "report",
             "job",
+            "imported",
             "new",
         ):
             if isinstance(value, str) and f"{{{name}}}" in value:
@@ -365,6 +393,10 @@ class Stage:
             report.path = "1/1/report.pdf"
             session.get_one(Job, report.job_id).status = "failed"
         return report.job_id
+
+    def imported(self, who: str, owner: str) -> int:
+        about = self._account(who, owner) if who == "provider" else self.cast.provider
+        return create_import(about)
 
     def new(self, who: str, owner: str) -> str:
         return secrets.token_hex(8)

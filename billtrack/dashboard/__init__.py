@@ -20,6 +20,7 @@ from billtrack.dashboard import (  # noqa: F401 (importing a module adds its rou
     styleguide,
     system_health,
     usage,
+    usage_imports,
 )
 from billtrack.dashboard.blueprint import dashboard
 

@@ -24,6 +24,9 @@ SYSTEM = {"docs.api", "dashboard.settings"}
 # Pages that belong to an entry without being it.
 AREA_OF = {
     "dashboard.record_usage": "dashboard.usage",
+    "dashboard.usage_imports": "dashboard.usage",
+    "dashboard.import_usage": "dashboard.usage",
+    "dashboard.usage_import": "dashboard.usage",
     "dashboard.generate_report": "dashboard.reports",
     "dashboard.report_job": "dashboard.reports",
     "dashboard.profile": "dashboard.settings",

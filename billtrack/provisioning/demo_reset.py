@@ -31,6 +31,7 @@ from billtrack.plans.models import Subscription
 from billtrack.provisioning.demo import demo_emails
 from billtrack.reports.models import Report
 from billtrack.summaries.models import MonthSummary
+from billtrack.usage.imports.models import RefusedLine, UsageImport
 from billtrack.usage.models import UsageDaily, UsageKey, UsageRecord
 
 REMOVED = "demo.removed"
@@ -126,6 +127,7 @@ def _last_removal() -> ScalarSelect[int]:
 
 def _delete_all(job_ids: Sequence[int]) -> None:
     records = select(UsageRecord.id).where(UsageRecord.user_id.in_(_users()))
+    imports = select(UsageImport.id).where(UsageImport.job_id.in_(job_ids))
     for statement in (
         delete(UsageKey).where(UsageKey.record_id.in_(records)),
         delete(UsageRecord).where(UsageRecord.user_id.in_(_users())),
@@ -134,6 +136,8 @@ def _delete_all(job_ids: Sequence[int]) -> None:
         delete(Report).where(Report.job_id.in_(job_ids)),
         delete(OneTimeLink).where(OneTimeLink.user_id.in_(_users())),
         delete(Letter).where(Letter.job_id.in_(job_ids)),
+        delete(RefusedLine).where(RefusedLine.import_id.in_(imports)),
+        delete(UsageImport).where(UsageImport.job_id.in_(job_ids)),
         delete(Job).where(Job.id.in_(job_ids)),
         delete(Subscription).where(Subscription.user_id.in_(_users())),
         delete(UserSession).where(UserSession.user_id.in_(_users())),

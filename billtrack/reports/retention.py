@@ -18,6 +18,7 @@ from billtrack.documents.storage import DocumentGone, Storage
 from billtrack.extensions import db
 from billtrack.jobs.models import Job
 from billtrack.reports.models import Report
+from billtrack.usage.imports.retention import forget_old_imports
 
 log = structlog.get_logger(__name__)
 
@@ -26,7 +27,7 @@ BATCH = 100
 
 
 def keep_removing_old_files(app: APIFlask, settings: Settings, stopping: Event) -> None:
-    """Remove old files every ten minutes until told to stop.
+    """Remove old files of reports and imports every ten minutes until told to stop.
 
     Wants a thread of its own: an object store may let it wait for longer than a lease lasts.
     """
@@ -34,7 +35,9 @@ def keep_removing_old_files(app: APIFlask, settings: Settings, stopping: Event) 
         try:
             with app.app_context():
                 storage: Storage = app.extensions["billtrack.storage"]
-                remove_old_files(storage, now=datetime.now(UTC), days=settings.report_days)
+                now = datetime.now(UTC)
+                remove_old_files(storage, now=now, days=settings.report_days)
+                forget_old_imports(storage, now=now)
         except SQLAlchemyError as error:
             log.warning("database_unavailable", error=str(error))
         except Exception:

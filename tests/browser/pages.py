@@ -25,7 +25,16 @@ ACCOUNTS = (
     "/settings/accounts/{customer}",
     "/settings/accounts/{customer}/deactivate",
 )
-MANAGED = ("/", "/customers", "/customers/{customer}", *ACCOUNTS, *REPORTS, *EVERYBODY)
+RECORDING = ("/usage/imports", "/usage/imports/{import}")
+MANAGED = (
+    "/",
+    "/customers",
+    "/customers/{customer}",
+    *ACCOUNTS,
+    *REPORTS,
+    *RECORDING,
+    *EVERYBODY,
+)
 OTHER_STATES = (
     "/?month={last_month}",
     "/customers?q=nobody",
@@ -43,7 +52,7 @@ OTHER_STATES = (
 PAGES: dict[Role, tuple[str, ...]] = {
     Role.ADMIN: (*MANAGED, "/settings/audit", "/settings/health", *OTHER_STATES),
     Role.MANAGER: MANAGED,
-    Role.PROVIDER: ("/", *EVERYBODY),
+    Role.PROVIDER: ("/", *RECORDING, *EVERYBODY),
     Role.CUSTOMER: ("/", "/customers/{customer}?show=api_calls", *REPORTS, *EVERYBODY),
 }
 """The names in braces are filled in by make_names() of tests/browser/test_looks.py."""
@@ -55,6 +64,7 @@ NO_PAGES = {
     "dashboard.settings": "leads to the profile",
     "dashboard.export_usage": "a file",
     "dashboard.download": "a file",
+    "dashboard.refused_lines": "a file",
     "dashboard.check_usage_field": "a part of the usage page",
 }
 """Endpoints that answer GET with no page of their own, and what they answer with."""

@@ -6,7 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import FilePayload, expect
 
 from billtrack.accounts.permissions import Role
 from tests.browser.conftest import Open, Visit
@@ -47,6 +47,8 @@ def make_names(tab: Visit, role: Role) -> tuple[dict[str, str], list[str]]:
         names["customer"] = tab.page.url.rpartition("/")[2]
     if role is not Role.PROVIDER:
         names["job"] = ask_for_a_report(tab)
+    if role is not Role.CUSTOMER:
+        names["import"] = import_a_file(tab)
     names["key"], found = make_a_key(tab)
     return names, found
 
@@ -58,6 +60,17 @@ def ask_for_a_report(tab: Visit) -> str:
     identifier = tab.page.locator(".job").first.get_attribute("id")
     assert identifier is not None
     return identifier.removeprefix("job-")
+
+
+def import_a_file(tab: Visit) -> str:
+    """Return the number of an import that has refused lines."""
+    tab.go("/usage/imports")
+    text = "user_id,event,quantity,occurred_at\n" + "5,api_calls,many,2026-01-01T00:00:00Z\n" * 40
+    file: FilePayload = {"name": "usage.csv", "mimeType": "text/csv", "buffer": text.encode()}
+    tab.page.get_by_label("CSV file").set_input_files(file)
+    tab.follow(tab.page.get_by_role("button", name="Import"))
+    expect(tab.page.get_by_text("40 lines read")).to_be_visible()
+    return tab.page.url.rpartition("/")[2]
 
 
 def make_a_key(tab: Visit) -> tuple[str, list[str]]:

@@ -12,7 +12,7 @@ from billtrack.extensions import db
 from billtrack.jobs.models import Job
 from billtrack.reports.models import Report
 from billtrack.usage.models import UsageRecord
-from tests.cast import Cast, Member, create_record
+from tests.cast import Cast, Member, create_import, create_record
 from tests.dashboard.conftest import RunJobs
 from tests.dashboard.page import Visitor, count, create_session
 
@@ -29,6 +29,9 @@ PAGES = {
     "/usage": (200, 200, 200, 200, 200),
     "/usage/export.csv": (200, 200, 200, 200, 200),
     "/usage/export.xlsx": (200, 200, 200, 200, 200),
+    "/usage/imports": (200, 200, 200, 403, 403),
+    "/usage/imports/{import}": (200, 200, 404, 403, 403),
+    "/usage/imports/{import}/refused.csv": (200, 200, 404, 403, 403),
     "/reports": (200, 200, 403, 200, 200),
     "/reports/jobs/{job}": (200, 200, 403, 200, 404),
     "/reports/{job}/{file}": (200, 200, 403, 200, 404),
@@ -54,6 +57,10 @@ PAGES = {
 }
 FORMS = {
     "/usage/records": (422, 422, 422, 403, 403),
+    "/usage/imports": (422, 422, 422, 403, 403),
+    "/usage/imports/{import}/start": (303, 303, 404, 403, 403),
+    "/usage/imports/{import}/resume": (303, 303, 404, 403, 403),
+    "/usage/imports/{import}/cancel": (303, 303, 404, 403, 403),
     "/reports": (422, 422, 403, 422, 422),
     "/reports/jobs/{job}/retry": (409, 409, 403, 409, 404),
     "/settings/profile": (422, 422, 422, 422, 422),
@@ -101,6 +108,7 @@ def names(app: APIFlask, cast: Cast, run_jobs: RunJobs) -> dict[str, Any]:
     return {
         "customer": cast.customer.id,
         "job": report.job_id,
+        "import": create_import(cast.other_provider),
         "file": file,
         "key": db.session.query(ApiKey).filter_by(user_id=cast.customer.id).one().id,
         "session": db.session.query(UserSession).filter_by(user_id=cast.customer.id).one().id,
@@ -170,7 +178,7 @@ def test_it_takes_no_form_from_a_visitor(app: APIFlask, cast: Cast, names: dict[
 def test_the_tables_leave_out_no_page(app: APIFlask) -> None:
     rules = [r for r in app.url_map.iter_rules() if r.endpoint.startswith(("dashboard.", "docs."))]
     adapter = app.url_map.bind("localhost")
-    names = ("customer", "job", "file", "key", "session")
+    names = ("customer", "job", "import", "file", "key", "session")
     known = {
         adapter.match(path.partition("?")[0].format(**dict.fromkeys(names, 1)), method)[0]
         for method, table in (("GET", PAGES), ("POST", FORMS))

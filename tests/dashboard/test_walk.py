@@ -24,6 +24,7 @@ from tests.cast import (
     PASSWORD,
     Cast,
     Member,
+    create_import,
     create_record,
     create_user,
     sign_in,
@@ -60,6 +61,8 @@ def create_things(app: APIFlask, cast: Cast, user: User) -> None:
     customer = me if user.role == Role.CUSTOMER else cast.customer
     for recorder in (me if user.role == Role.PROVIDER else cast.provider, cast.other_provider):
         create_record(cast, user=customer, recorded_by=recorder)
+    if user.role != Role.CUSTOMER:
+        create_import(me)
     create_session(me)
     create_user(email="known@test.example", password=PASSWORD)
     app.extensions["billtrack.storage"].put("1/1/report.pdf", b"%PDF-")

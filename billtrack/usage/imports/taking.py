@@ -14,6 +14,7 @@ from billtrack.usage.batch import Outcome
 from billtrack.usage.imports.columns import Columns, plain, to_input
 from billtrack.usage.imports.keys import LineKeys
 from billtrack.usage.imports.lines import CsvFile, Line
+from billtrack.usage.imports.packed import unpacked
 from billtrack.usage.submissions import UsageInput
 
 BLOCK = 2000
@@ -47,10 +48,13 @@ class Block:
 
 
 class UsageFile:
-    """A file of usage records, opened in binary. Raises UnreadableFile."""
+    """A file of usage records, plain or packed with gzip, opened in binary.
+
+    Raises UnreadableFile, while lines are taken in as well when a packed file is damaged.
+    """
 
     def __init__(self, file: BinaryIO) -> None:
-        self._file = CsvFile(file)
+        self._file = CsvFile(unpacked(file))
         self._columns = Columns(self._file.header)
         self.columns: Sequence[str] = self._columns.names
 

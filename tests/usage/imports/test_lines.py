@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
+import secrets
 import tracemalloc
 from io import BytesIO
 
 import pytest
 
+from billtrack.usage.imports import packed
 from billtrack.usage.imports.columns import Columns, harmless, plain
 from billtrack.usage.imports.lines import CsvFile, Line, UnreadableFile
+from billtrack.usage.imports.packed import unpacked
 
 HEADER = b"user_id,event,quantity,occurred_at\n"
 
@@ -131,3 +135,19 @@ def test_it_holds_one_line_of_a_large_file() -> None:
     finally:
         tracemalloc.stop()
     assert found == [4]
+
+
+def test_it_unpacks_as_it_reads_and_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = HEADER + b"1,api_calls,1,x\n" * 100_000
+    assert b"".join(unpacked(BytesIO(gzip.compress(content)))) == content
+    monkeypatch.setattr(packed, "MAX_UNPACKED", len(content) - 1)
+    with pytest.raises(UnreadableFile, match="larger than"):
+        list(CsvFile(unpacked(BytesIO(gzip.compress(content)))).lines())
+    assert b"".join(unpacked(BytesIO(content))) == content
+
+
+@pytest.mark.parametrize("cut", [slice(0, 40), slice(0, -9), slice(12, None)])
+def test_it_says_so_when_a_packed_file_is_damaged(cut: slice) -> None:
+    whole = gzip.compress(HEADER + secrets.token_bytes(9000))
+    with pytest.raises(UnreadableFile):
+        list(unpacked(BytesIO(whole[:2] + whole[cut][2:])))
