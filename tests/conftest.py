@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from apiflask import APIFlask
+from argon2 import PasswordHasher
 from flask.testing import FlaskClient
 from jinja2.bccache import Bucket, BytecodeCache
 from pydantic import SecretStr
@@ -29,6 +30,18 @@ from tests.services import (
 )
 
 SECRET = SecretStr("a secret of the test suite that guards nothing at all")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def little_work_for_passwords() -> Iterator[None]:
+    """Hash passwords as ever, but with little work: the suite does it thousands of times.
+
+    Processes that tests start work as hard as the product does.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        little = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+        patch.setattr("billtrack.accounts.passwords._hasher", little)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec, module_from_spec
+
 import pytest
 from apiflask import APIFlask
+from argon2 import Type, extract_parameters
 
 from billtrack.accounts.models import User
 from billtrack.accounts.passwords import hash_password, verify_password
@@ -130,6 +133,20 @@ def test_it_knows_a_password_by_its_hash_alone() -> None:
     assert not verify_password(stored, PASSWORD + " ")
     assert not verify_password(None, PASSWORD)
     assert not verify_password("no hash", PASSWORD)
+
+
+def test_it_makes_each_guess_cost_memory_and_time() -> None:
+    """At least what RFC 9106 asks for where memory is short: 64 MiB, three passes."""
+    spec = find_spec("billtrack.accounts.passwords")
+    assert spec is not None
+    assert spec.loader is not None
+    as_shipped = module_from_spec(spec)  # the suite's own copy does little work
+    spec.loader.exec_module(as_shipped)
+    costs = extract_parameters(as_shipped.hash_password(PASSWORD))
+    assert costs.type is Type.ID
+    assert costs.memory_cost >= 64 * 1024
+    assert costs.time_cost >= 3
+    assert costs.parallelism >= 4
 
 
 def test_the_table_of_permissions_narrows_from_role_to_role() -> None:
