@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 MIN_YEAR = 1970
@@ -40,6 +41,7 @@ class Month:
         return cls(int(match[1]), int(match[2]))
 
     @classmethod
+    @lru_cache(maxsize=1024)
     def of(cls, day: date) -> Month:
         """Return the month that contains a billing date; raises ValueError outside 1970-9998."""
         return cls(day.year, day.month)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
+from datetime import date
 
 from billtrack.core.periods import Month
 from billtrack.direct import Driver
 from billtrack.usage.facts import Facts, months_of
-from billtrack.usage.one_statement import as_bytea
+from billtrack.usage.one_statement import as_bytea, as_json
 from billtrack.usage.rows import UsedKey
 from billtrack.usage.store import MonthKey
 from billtrack.usage.submissions import Submission
@@ -41,7 +41,7 @@ ORDER BY sent.position
 """
 _KEYS = """
 SELECT sent.key_hash, record_id, fingerprint
-FROM unnest(CAST(%(hashes)s AS bytea[])) AS sent (key_hash)
+FROM json_to_recordset(%(rows)s::json) AS sent (key_hash bytea)
 CROSS JOIN LATERAL (
     SELECT record_id, fingerprint FROM usage_keys WHERE key_hash = sent.key_hash LIMIT 1
 ) AS used
@@ -73,8 +73,8 @@ def find_facts(
     """Return what is known now of these records and of the keys that they come under."""
     if len(submissions) <= FEW:
         return _find_few(driver, submissions, hashes)
-    given = [key for key in hashes if key is not None]
-    rows = driver.execute(_KEYS, {"hashes": given}) if given else ()
+    given = [{"key_hash": as_bytea(key)} for key in hashes if key is not None]
+    rows = driver.execute(_KEYS, {"rows": as_json(given)}) if given else ()
     keys = {bytes(row[0]): UsedKey(row[1], bytes(row[2])) for row in rows}
     fresh = [sent for sent, key in zip(submissions, hashes, strict=True) if key not in keys]
     if not fresh:
@@ -90,7 +90,7 @@ def _totals(driver: Driver, asked: Sequence[MonthKey]) -> Mapping[MonthKey, int]
         {"user_id": user_id, "meter_id": meter_id, **_bounds(month)}
         for user_id, meter_id, month in asked
     ]
-    rows = driver.execute(_TOTALS, {"rows": json.dumps(wanted)})
+    rows = driver.execute(_TOTALS, {"rows": as_json(wanted)})
     return {(user_id, meter_id, Month.of(first)): total for user_id, meter_id, first, total in rows}
 
 
@@ -111,7 +111,7 @@ def _find_few(
     is_active: dict[int, bool] = {}
     meters: dict[str, int] = {}
     totals: dict[MonthKey, int] = {}
-    rows = driver.execute(_EACH, {"rows": json.dumps(asked)}).fetchall()
+    rows = driver.execute(_EACH, {"rows": as_json(asked)}).fetchall()
     for row, sent, key, month in zip(rows, submissions, hashes, months, strict=True):
         record_id, content, user_id, active, meter_id, total = row
         if key is not None and record_id is not None:
@@ -124,5 +124,5 @@ def _find_few(
     return Facts(keys, is_active, meters, totals)
 
 
-def _bounds(month: Month) -> dict[str, str]:
-    return {"first": month.first.isoformat(), "last": month.last.isoformat()}
+def _bounds(month: Month) -> dict[str, date]:
+    return {"first": month.first, "last": month.last}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 
 from billtrack.core.periods import BillingCalendar
@@ -39,17 +39,19 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A record as it was sent, and the terms under which it was."""
+    """A record as it was sent, and the terms under which it was.
+
+    `day` is the billing day it belongs to.
+    """
 
     item: UsageInput
     terms: Terms
+    day: date = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "day", self.terms.calendar.day_of(self.occurred_at))
 
     @property
     def occurred_at(self) -> datetime:
         """When it was used: now, if nothing else was sent."""
         return self.item.occurred_at or self.terms.now
-
-    @property
-    def day(self) -> date:
-        """The billing day it belongs to."""
-        return self.terms.calendar.day_of(self.occurred_at)
