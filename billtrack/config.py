@@ -197,8 +197,8 @@ class Settings(BaseSettings):
 
     @property
     def worker_connections(self) -> int:
-        """How many connections a worker may need at once: threads, three keepers, metrics."""
-        return self.workers + 4
+        """How many connections a worker may need at once: threads, four keepers, metrics."""
+        return self.workers + 5
 
     @property
     def queue_file(self) -> Path:

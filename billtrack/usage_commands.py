@@ -23,6 +23,7 @@ from billtrack.terminal import Command, Commands
 from billtrack.usage.imports.refused import RefusedLines
 from billtrack.usage.imports.taking import Door, UsageFile
 from billtrack.usage.intake import preview, submit
+from billtrack.usage.journal.writing import write_noted
 from billtrack.usage.submissions import Terms
 from billtrack.usage.verification import Checked, repair
 from billtrack.usage.verification import verify as verify_users
@@ -70,6 +71,7 @@ def import_usage(file: BinaryIO, email: str, dry_run: bool, refused: Path | None
                     object_type="usage_import",
                     changes={"file": Path(file.name).name, **counts},
                 )
+            write_noted()
     click.echo(_summary(counts, dry_run))
     sys.exit(1 if counts["rejected"] or counts["conflict"] else 0)
 

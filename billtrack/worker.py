@@ -37,6 +37,8 @@ from billtrack.statements.queries import Terms
 from billtrack.summaries.operations import refresh, refresh_past
 from billtrack.usage.imports.operations import USAGE_IMPORT
 from billtrack.usage.imports.running import UsageImporter
+from billtrack.usage.journal.operations import forget_old_hours, mark_silent_sources
+from billtrack.usage.journal.writing import keep_writing
 from billtrack.worker_port import serve_worker_port
 
 log = structlog.get_logger(__name__)
@@ -101,6 +103,7 @@ def run_worker(settings: Settings) -> None:
         target=_count, args=(app, settings, stopping), name="counter", daemon=True
     )
     counter.start()
+    keep_writing(app)
     if settings.worker_port is not None:
         serve_worker_port(app, host=settings.host, port=settings.worker_port)
     log.info("worker_started", worker_id=worker_id, threads=settings.workers)
@@ -138,6 +141,7 @@ def _keep(app: APIFlask, runner: Runner, stopping: threading.Event) -> None:
                 with transaction():
                     sweep(now=now)
                     forget_old_tries(now)
+                    forget_old_hours(now)
         except SQLAlchemyError as error:
             # The database is away: leases run out meanwhile, and the next round goes on.
             log.warning("database_unavailable", error=str(error))
@@ -150,11 +154,12 @@ def _keep(app: APIFlask, runner: Runner, stopping: threading.Event) -> None:
 
 
 def _count(app: APIFlask, settings: Settings, stopping: threading.Event) -> None:
-    """Keep the figures of the months fresh for the pages that show all customers."""
+    """Keep the figures of the months fresh, and note which sources have gone silent."""
     while not stopping.is_set():
         try:
             with app.app_context():
                 now = datetime.now(UTC)
+                mark_silent_sources(now=now)
                 terms = Terms(current_calendar(), settings.currency, now)
                 if not refresh(terms=terms):
                     refresh_past(terms=terms)

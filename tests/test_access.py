@@ -27,6 +27,7 @@ from billtrack.extensions import current_calendar, db
 from billtrack.jobs.models import Job
 from billtrack.plans.operations import create_plan, create_version, publish_version, subscribe
 from billtrack.reports.operations import request_report
+from billtrack.usage.journal.writing import write_noted
 from tests.cast import SYSTEM, Cast, Member, create_import, create_record
 
 MONTH = Month(2026, 10)
@@ -58,6 +59,14 @@ API: dict[str, tuple[str, str, Any, tuple[str, str, str, str]]] = {
         "POST",
         "/api/v1/usage/{record}/reverse",
         {"reason": "sent twice"},
+        (ALL, ALL, OWN, NONE),
+    ),
+    "api.list_sources": ("GET", "/api/v1/sources", None, (ALL, ALL, ALL, NONE)),
+    "api.show_source": ("GET", "/api/v1/sources/{source}", None, (ALL, ALL, OWN, NONE)),
+    "api.list_source_hours": (
+        "GET",
+        "/api/v1/sources/{source}/hours",
+        None,
         (ALL, ALL, OWN, NONE),
     ),
     "api.list_users": ("GET", "/api/v1/users", None, (ALL, ALL, NONE, ALL)),
@@ -300,6 +309,7 @@ class Stage:
             return f"/reports/{job_id}/user-{self.user(who, owner)}-{MONTH}.pdf"
         for name in (
             "record",
+            "source",
             "managed",
             "victim",
             "known",
@@ -355,6 +365,12 @@ class Stage:
             return create_record(self.cast, recorded_by=self._account(who, owner)).id
         about = self._account(who, owner) if who == "customer" else self.cast.customer
         return create_record(self.cast, user=about).id
+
+    def source(self, who: str, owner: str) -> int:
+        recorder = self._account(who, owner) if who == "provider" else self.cast.provider
+        create_record(self.cast, recorded_by=recorder)
+        write_noted()
+        return recorder.id
 
     def key(self, who: str, owner: str) -> int:
         with transaction() as session:

@@ -21,6 +21,7 @@ class Permission(StrEnum):
     USAGE_RECORD = "usage:record"
     USAGE_REVERSE = "usage:reverse"
     USAGE_READ = "usage:read"
+    JOURNAL_READ = "journal:read"
     METERS_READ = "meters:read"
     STATEMENTS_READ = "statements:read"
     REPORTS_CREATE = "reports:create"
@@ -76,6 +77,7 @@ _MANAGER = _EVERYBODY | {
     _P.USAGE_RECORD: Breadth.ALL,
     _P.USAGE_REVERSE: Breadth.ALL,
     _P.USAGE_READ: Breadth.ALL,
+    _P.JOURNAL_READ: Breadth.ALL,
     _P.STATEMENTS_READ: Breadth.ALL,
     _P.REPORTS_CREATE: Breadth.ALL,
     _P.REPORTS_READ: Breadth.ALL,
@@ -95,6 +97,7 @@ GRANTS: dict[Role, dict[Permission, Breadth]] = {
         _P.USAGE_RECORD: Breadth.ALL,
         _P.USAGE_REVERSE: Breadth.RECORDED,
         _P.USAGE_READ: Breadth.RECORDED,
+        _P.JOURNAL_READ: Breadth.RECORDED,
     },
     Role.CUSTOMER: _EVERYBODY
     | {

@@ -43,6 +43,7 @@ SCOPES = {
     Permission.USAGE_RECORD: "Record usage",
     Permission.USAGE_REVERSE: "Reverse usage",
     Permission.USAGE_READ: "Read usage",
+    Permission.JOURNAL_READ: "Read the journal of sources",
     Permission.METERS_READ: "Read meters",
     Permission.STATEMENTS_READ: "Read statements",
     Permission.REPORTS_CREATE: "Generate reports",

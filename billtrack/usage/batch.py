@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,9 +11,9 @@ import psycopg
 from billtrack.core.errors import BilltrackError, ConflictError, InvalidError
 from billtrack.db import end_read, transaction
 from billtrack.direct import is_postgresql, single_statements
-from billtrack.metrics.counting import count_records
 from billtrack.usage import one_statement, postgresql_facts, store
 from billtrack.usage.facts import Facts, find_facts
+from billtrack.usage.journal.counting import count_outcomes
 from billtrack.usage.keys import fingerprint, key_hash
 from billtrack.usage.rows import KeyTaken, NewRecord
 from billtrack.usage.rules import Rulebook
@@ -85,7 +84,7 @@ class Batch:
                 outcomes = self._run()
             except KeyTaken:
                 continue
-            count_records(_decided(outcomes))
+            count_outcomes(self._submissions, outcomes)
             return outcomes
         raise RuntimeError("keys were taken by other writers again and again")
 
@@ -147,13 +146,6 @@ class Batch:
                 claimed[key] = answer.position
             answers.append(answer)
         return answers, fresh
-
-
-def _decided(outcomes: Sequence[Outcome]) -> Counter[str]:
-    """Count the outcomes; what was only held back by others was not decided on."""
-    return Counter(
-        outcome.status.value for outcome in outcomes if outcome.record_id or outcome.error
-    )
 
 
 def _outcome(answer: _Answer, fresh: Sequence[NewRecord], ids: Sequence[int]) -> Outcome:

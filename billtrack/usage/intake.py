@@ -17,9 +17,9 @@ from billtrack.accounts.permissions import Reach
 from billtrack.core.errors import ConflictError, UnavailableError
 from billtrack.db import end_read, transaction
 from billtrack.extensions import app_combiner
-from billtrack.metrics.counting import count_records
 from billtrack.usage import store
 from billtrack.usage.batch import Batch, IdempotencyConflict, Outcome, Status
+from billtrack.usage.journal.counting import count_reversal
 from billtrack.usage.lookup import get_record
 from billtrack.usage.queries import RecordView, records_by_id
 from billtrack.usage.rows import NewRecord
@@ -138,7 +138,7 @@ def reverse(
         if found is None:
             raise
         return records_by_id([found])[found], False
-    count_records({"reversed": 1})
+    count_reversal(original.recorded_by_id, terms)
     return records_by_id([reversal_id])[reversal_id], True
 
 

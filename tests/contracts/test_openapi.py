@@ -14,6 +14,7 @@ from billtrack.api.v1.openapi import document
 from billtrack.db import transaction
 from billtrack.jobs.models import Job
 from billtrack.present.api_reference import body_example, body_schema
+from billtrack.usage.journal.writing import write_noted
 from tests.answers import assert_as_documented, faults
 from tests.cast import PASSWORD, Cast, create_user
 
@@ -48,6 +49,10 @@ CALLS: list[tuple[str, str, str | None, Any, int]] = [
     ("get", "/usage/summary", "/usage/summary?group_by=day", None, 200),
     ("get", "/usage/summary", "/usage/summary?group_by=month", None, 200),
     ("get", "/usage/summary", None, None, 200),
+    ("get", "/sources", None, None, 200),
+    ("get", "/sources/{source_id}", "/sources/1", None, 200),
+    ("get", "/sources/{source_id}", "/sources/7", None, 404),
+    ("get", "/sources/{source_id}/hours", "/sources/1/hours", None, 200),
     ("get", "/users/{user_id}/statement", "/users/CUSTOMER/statement", None, 200),
     ("post", "/usage/{record_id}/reverse", "/usage/1/reverse", {"reason": "r"}, 201),
     ("post", "/usage/{record_id}/reverse", "/usage/1/reverse", {"reason": "r"}, 200),
@@ -148,6 +153,7 @@ def test_every_answer_is_as_it_says(app: APIFlask, cast: Cast) -> None:
         answer = cast.admin.post(f"/api/v1/reports/{cast.customer.id}")
         end_job(int(answer.get_json()["jobId"]), ending)
     for method, path, address, body, status in CALLS:
+        write_noted()
         where = "/api/v1" + (address or path).replace("CUSTOMER", str(cast.customer.id))
         options: dict[str, Any] = {} if body is None else {"json": filled(body, cast)}
         options["headers"] = cast.admin.headers({"headers": {} if path == "/usage/batch" else KEY})

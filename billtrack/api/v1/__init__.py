@@ -12,6 +12,7 @@ from billtrack.api.v1 import (  # noqa: F401 (importing a module adds its routes
     openapi,
     plans,
     reports,
+    sources,
     statements,
     usage,
     usage_batches,

@@ -1,0 +1,30 @@
+"""Count what intake decided: for the metrics, and by the account that sent it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from billtrack.metrics.counting import count_records, current_counts
+from billtrack.usage.journal.tally import REVERSED, current_tally
+from billtrack.usage.submissions import Submission, Terms
+
+if TYPE_CHECKING:
+    from billtrack.usage.batch import Outcome
+
+
+def count_outcomes(submissions: Sequence[Submission], outcomes: Sequence[Outcome]) -> None:
+    """Count what was decided, once it is stored; what others only held back was not."""
+    if not submissions:
+        return
+    current_tally().count(submissions, outcomes)
+    if current_counts() is not None:
+        decided = (one.status.value for one in outcomes if one.record_id or one.error)
+        count_records(Counter(decided))
+
+
+def count_reversal(source: int, terms: Terms) -> None:
+    """Count that a record of the source was taken back, once its reversal is stored."""
+    current_tally().count_reversal(source, terms)
+    count_records({REVERSED: 1})
