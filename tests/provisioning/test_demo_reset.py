@@ -276,7 +276,8 @@ def test_it_removes_nothing_when_the_files_cannot_go(
 def test_it_knows_every_table_that_points_at_accounts() -> None:
     known = {
         *("api_keys", "sessions", "one_time_links", "subscriptions"),
-        *("usage_records", "usage_daily", "usage_sources", "usage_source_hours", "usage_imports"),
+        *("usage_records", "usage_daily", "usage_sources", "usage_source_hours"),
+        *("usage_imports", "usage_import_refusals"),
         *("jobs", "reports", "letters"),
     }
     owners = {"users", *known}
