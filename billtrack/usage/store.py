@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import (
@@ -28,6 +29,7 @@ from sqlalchemy import (
 )
 from sqlalchemy import Sequence as SqlSequence
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
 
 from billtrack.core.periods import Month
 from billtrack.db import insert_ignore
@@ -64,6 +66,7 @@ _DAYS_OF_MONTH = select(UsageDaily.user_id, UsageDaily.meter_id, UsageDaily.quan
     tuple_(UsageDaily.user_id, UsageDaily.meter_id).in_(bindparam("pairs", expanding=True)),
     UsageDaily.day.between(bindparam("first"), bindparam("last")),
 )
+_INSERT_KEY = insert(UsageKey)
 _INSERT_RECORD = insert(UsageRecord)
 _NEXT_IDS = select(SqlSequence("usage_records_id_seq").next_value()).select_from(
     func.generate_series(1, bindparam("count", type_=Integer)).table_valued()
@@ -96,9 +99,8 @@ def append(records: Sequence[NewRecord]) -> list[int]:
         for record, record_id in zip(records, ids, strict=True)
         if record.key_hash is not None
     ]
-    keys.sort(key=lambda row: row["key_hash"])
-    if keys and len(insert_ignore(UsageKey, keys, returning=UsageKey.record_id)) < len(keys):
-        raise KeyTaken
+    if keys:
+        _insert_keys(sorted(keys, key=itemgetter("key_hash")))
     _insert_records(records, ids)
     _add_to_rollups(records)
     return ids
@@ -183,6 +185,13 @@ def _next_ids(count: int) -> list[int]:
     # BEGIN IMMEDIATE lets one writer in at a time, so nobody takes the same ids.
     highest = db.session.scalar(_HIGHEST_ID) or 0
     return list(range(highest + 1, highest + 1 + count))
+
+
+def _insert_keys(rows: Sequence[dict[str, Any]]) -> None:
+    try:
+        db.session.connection().execute(_INSERT_KEY, rows)
+    except IntegrityError as error:
+        raise KeyTaken from error
 
 
 def _insert_records(records: Sequence[NewRecord], ids: Sequence[int]) -> None:
