@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from multiprocessing.util import Finalize
 from typing import Any
 
@@ -13,6 +13,7 @@ from sqlalchemy import case
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
+from billtrack.accounts.queries import find_activity
 from billtrack.db import Base, transaction
 from billtrack.direct import is_postgresql
 from billtrack.extensions import db
@@ -45,6 +46,7 @@ def keep_writing(app: Flask) -> None:
 def write_noted() -> None:
     """Add what was counted since the last time to the tables; nothing is lost where that fails.
 
+    Accounts that were removed meanwhile, as those of the demo can be, are left out.
     Owns its transaction. Raises SQLAlchemyError, and keeps what was counted for the next time.
     """
     tally = current_tally()
@@ -53,9 +55,10 @@ def write_noted() -> None:
         return
     try:
         with transaction():
+            known = find_activity([source for hour in hours for source, _ in hour.counts])
             # In sorted order, so that two writers never wait for each other in a circle.
-            _add_sources(_spans(hours))
-            _add_hours(sorted(hours, key=lambda hour: hour.starts_at))
+            _add_sources([row for row in _spans(hours) if row["account_id"] in known])
+            _add_hours([row for row in _hour_rows(hours) if row["account_id"] in known])
     except BaseException:
         tally.give_back(hours)
         raise
@@ -102,20 +105,22 @@ def _add_sources(rows: Sequence[dict[str, Any]]) -> None:
     db.session.connection().execute(upsert, rows)
 
 
-def _add_hours(hours: Iterable[Hour]) -> None:
+def _add_hours(rows: Sequence[dict[str, Any]]) -> None:
+    if not rows:
+        return
     statement = _insert(UsageSourceHour)
     sums = {
         name: getattr(UsageSourceHour, name) + getattr(statement.excluded, name) for name in COUNTED
     }
     upsert = statement.on_conflict_do_update(index_elements=["account_id", "starts_at"], set_=sums)
-    rows = [row for hour in hours for row in _rows(hour)]
     db.session.connection().execute(upsert, rows)
 
 
-def _rows(hour: Hour) -> Iterator[dict[str, Any]]:
-    for source in sorted({source for source, _ in hour.counts}):
-        numbers = {name: hour.counts.get((source, name), 0) for name in COUNTED}
-        yield {"account_id": source, "starts_at": hour.starts_at, **numbers}
+def _hour_rows(hours: Collection[Hour]) -> Iterator[dict[str, Any]]:
+    for hour in sorted(hours, key=lambda hour: hour.starts_at):
+        for source in sorted({source for source, _ in hour.counts}):
+            numbers = {name: hour.counts.get((source, name), 0) for name in COUNTED}
+            yield {"account_id": source, "starts_at": hour.starts_at, **numbers}
 
 
 def _insert(model: type[Base]) -> Any:

@@ -8,10 +8,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from apiflask import APIFlask
 from flask_migrate import downgrade, upgrade
+from sqlalchemy import delete
 from sqlalchemy.exc import SQLAlchemyError
 
 from billtrack.accounts.models import User
-from billtrack.accounts.permissions import Breadth, Reach
+from billtrack.accounts.permissions import Breadth, Reach, Role
 from billtrack.db import transaction
 from billtrack.extensions import db
 from billtrack.usage.intake import preview, reverse, submit, submit_one
@@ -27,7 +28,7 @@ from billtrack.usage.journal.queries import (
 )
 from billtrack.usage.journal.writing import write_noted
 from billtrack.usage.rules import UsageInput
-from tests.cast import SYSTEM, Cast, Member, terms
+from tests.cast import SYSTEM, Cast, Member, create_user, terms
 
 EVERYTHING = Reach(Breadth.ALL, 0)
 HOUR = timedelta(hours=1)
@@ -65,6 +66,18 @@ def test_it_counts_what_became_of_each_record(cast: Cast) -> None:
     assert source.last_day == Counts(2, 1, 2, 2, 3, 1)
     later = get_source(cast.provider.id, reach=EVERYTHING, now=NOON + 25 * HOUR)
     assert later.last_day == Counts(reversed=1)
+
+
+def test_it_counts_on_when_a_source_was_removed_meanwhile(cast: Cast) -> None:
+    gone = create_user(role=Role.PROVIDER)
+    item = UsageInput(cast.customer.id, "api_calls", 0)  # refused: nothing holds the account
+    submit([item], terms=replace(terms(cast.provider), recorded_by_id=gone.id))
+    submit([item, item], terms=terms(cast.provider))
+    with transaction() as session:
+        session.execute(delete(User).where(User.id == gone.id))
+    write_noted()
+    (source,) = list_sources(reach=EVERYTHING, now=datetime.now(UTC))
+    assert (source.account_id, source.last_day) == (cast.provider.id, Counts(rejected=2))
 
 
 def test_it_keeps_what_could_not_be_stored(app: APIFlask, cast: Cast) -> None:
