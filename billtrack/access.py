@@ -17,7 +17,7 @@ from flask import g, request, session
 from structlog.contextvars import bind_contextvars
 
 from billtrack import audit, limits
-from billtrack.accounts import api_keys, sessions, throttle
+from billtrack.accounts import access_tokens, api_keys, sessions, throttle
 from billtrack.accounts.key_format import is_api_key
 from billtrack.accounts.permissions import Permission, Reach, Role, grantable_scopes, granted
 from billtrack.core.errors import ForbiddenError, UnauthenticatedError
@@ -51,6 +51,7 @@ class Principal:
     scopes: frozenset[str] | None = None
     api_key_id: int | None = None
     session_id: int | None = None
+    token_family_id: int | None = None
 
     def reach(self, permission: Permission) -> Reach:
         """Return how far the permission goes; raises ForbiddenError when it is lacking."""
@@ -209,15 +210,38 @@ def _by_bearer(now: datetime) -> Principal:
     scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not secret:
         raise UnauthenticatedError("Send an API key: Authorization: Bearer bt_live_…")
-    if not is_api_key(secret.strip()):
-        raise MalformedCredential("This is no API key: characters are missing or wrong.")
-    key = api_keys.find_live_key(secret.strip(), now=now)
+    secret = secret.strip()
+    if is_api_key(secret):
+        return _by_api_key(secret, now)
+    if access_tokens.is_token(secret):
+        return _by_access_token(secret, now)
+    raise MalformedCredential(
+        "This is no API key and no access token: look for missing characters."
+    )
+
+
+def _by_api_key(secret: str, now: datetime) -> Principal:
+    key = api_keys.find_live_key(secret, now=now)
     if key is None:
         raise UnauthenticatedError("This API key is unknown, expired or revoked.")
     if api_keys.is_unseen(key, now=now):
         with transaction():
             api_keys.mark_used(key.id, now=now)
     return owner_of(key)
+
+
+def _by_access_token(secret: str, now: datetime) -> Principal:
+    """Return the account behind an access token, with all that its role may now."""
+    token = access_tokens.find_live_token(secret, now=now)
+    if token is None:
+        raise UnauthenticatedError("This access token has ended or was never one. Get a new one.")
+    return Principal(
+        user_id=token.user_id,
+        role=Role(token.role),
+        name=token.name,
+        email=token.email,
+        token_family_id=token.family_id,
+    )
 
 
 def owner_of(key: api_keys.LiveKey) -> Principal:

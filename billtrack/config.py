@@ -29,7 +29,7 @@ from billtrack.core.hosts import parse_hosts
 from billtrack.core.mail_servers import MailServer, parse_sender
 from billtrack.core.money import minor_unit_places
 from billtrack.core.rates import parse_rate
-from billtrack.secret_values import read_or_make, require_random
+from billtrack.secret_values import parse_keys, read_or_make, require_random
 
 MIN_SECRET_LENGTH = 32
 MIN_TOKEN_LENGTH = 16
@@ -72,6 +72,7 @@ class Settings(BaseSettings):
     redis_url: SecretStr | None = Field(None, validation_alias=_env("REDIS_URL"))
     storage_url: str | None = Field(None, validation_alias=_env("BILLTRACK_STORAGE_URL"))
     secret_key: SecretStr | None = Field(None, validation_alias=_env("BILLTRACK_SECRET_KEY"))
+    jwt_keys: SecretStr | None = Field(None, validation_alias=_env("BILLTRACK_JWT_KEYS"))
     public_url: str = Field("http://localhost:6009", validation_alias=_env("BILLTRACK_PUBLIC_URL"))
     timezone: str = Field("UTC", validation_alias=_env("BILLTRACK_TIMEZONE"))
     currency: str = Field("USD", validation_alias=_env("BILLTRACK_CURRENCY"))
@@ -158,6 +159,13 @@ class Settings(BaseSettings):
     @classmethod
     def _real_secret(cls, value: SecretStr | None) -> SecretStr | None:
         return _random(value, MIN_SECRET_LENGTH)
+
+    @field_validator("jwt_keys")
+    @classmethod
+    def _named_secrets(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            parse_keys(value.get_secret_value())
+        return value
 
     @field_validator("metrics_token")
     @classmethod

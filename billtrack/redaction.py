@@ -40,7 +40,7 @@ _LOOKS_SECRET = re.compile(
     | (?P<user>://[^\s:/@"']*:)[^\s"']*@
     # What a telephone reads to make codes of a second factor.
     | (?P<factor>otpauth://)[^\s"']+
-    | (?P<key>bt_live_)[A-Za-z0-9_-]+
+    | (?P<key>bt_(?:live|refresh)_)[A-Za-z0-9_-]+
     | (?P<scheme>\b(?:bearer|basic)\s+)(?=\S*[\d_.=-])[A-Za-z0-9._~+/=-]{8,}
     # Signed values: a JWT, or the cookie of a session.
     | (?:\beyJ|\.eJ)[\w-]+\.[\w-]+\.[\w-]+
@@ -56,6 +56,7 @@ _HINTS = (
         "recovery_code",
         "://",
         "bt_live_",
+        "bt_refresh_",
         "bearer",
         "basic",
         "eyj",

@@ -22,6 +22,11 @@ PLACEHOLDERS = frozenset(
 FEWEST_CHARACTERS = 8
 """Different ones; random text of 16 characters has more."""
 
+FEWEST_CHARACTERS_OF_KEYS = 32
+"""As many as HMAC-SHA-256 gives back."""
+
+_KEY_NAME = re.compile(r"[A-Za-z0-9._-]{1,32}", re.ASCII)
+
 
 def require_random(text: str, length: int) -> None:
     """Refuse what is short, monotonous, or made of known words; raises ValueError."""
@@ -30,6 +35,21 @@ def require_random(text: str, length: int) -> None:
     is_dull = len(set(text)) < FEWEST_CHARACTERS
     if len(text) < length or is_dull or words <= PLACEHOLDERS:
         raise ValueError(f"write at least {length} random characters")
+
+
+def parse_keys(text: str) -> dict[str, bytes]:
+    """Return named keys, in order, from `name:secret` with commas or white space between.
+
+    Raises ValueError for a name that is none or comes twice, and a secret that is too short.
+    """
+    keys: dict[str, bytes] = {}
+    for entry in re.split(r"[,\s]+", text.strip()):
+        name, _, secret = entry.partition(":")
+        if not _KEY_NAME.fullmatch(name) or name in keys:
+            raise ValueError("write name:secret, each name once, with commas between them")
+        require_random(secret, FEWEST_CHARACTERS_OF_KEYS)
+        keys[name] = secret.encode()
+    return keys
 
 
 def read_or_make(path: Path) -> str:

@@ -18,7 +18,7 @@ from werkzeug.test import TestResponse
 from billtrack.access import SESSION_COOKIE_KEY
 from billtrack.accounts import sessions
 from billtrack.accounts.api_keys import create_api_key, revoke_api_key
-from billtrack.accounts.models import ApiKey, User, UserSession
+from billtrack.accounts.models import ApiKey, TokenFamily, User, UserSession
 from billtrack.accounts.permissions import READ_ONLY, Breadth, Reach, Role
 from billtrack.audit import Actor
 from billtrack.core.periods import Month
@@ -200,6 +200,12 @@ PAGES: dict[str, tuple[str, str, Any, tuple[str, str, str, str]]] = {
         None,
         (OWN, OWN, OWN, OWN),
     ),
+    "dashboard.revoke_program": (
+        "POST",
+        "/settings/programs/{program}/revoke",
+        None,
+        (OWN, OWN, OWN, OWN),
+    ),
     "dashboard.revoke_other_sessions": (
         "POST",
         "/settings/sessions/revoke-others",
@@ -284,6 +290,9 @@ PUBLIC = {
     "health.show_liveness",
     "health.show_readiness",
     "scrape.show_metrics",
+    "api.issue_token",
+    "api.refresh_token",
+    "api.revoke_token",
     "dashboard.sign_in",
     "dashboard.set_up",
     "dashboard.forgot_password",
@@ -315,6 +324,7 @@ class Stage:
             "known",
             "key",
             "session",
+            "program",
             "plan",
             "user",
             "report",
@@ -390,6 +400,18 @@ class Stage:
         with transaction() as session:
             session.add(row)
         return row.id
+
+    def program(self, who: str, owner: str) -> int:
+        now = datetime.now(UTC)
+        family = TokenFamily(
+            user_id=self._account(who, owner).id,
+            created_at=now,
+            renewed_at=now,
+            expires_at=now + timedelta(days=1),
+        )
+        with transaction() as session:
+            session.add(family)
+        return family.id
 
     def plan(self, who: str, owner: str) -> str:
         return "standard" if owner == "own" else "unused"

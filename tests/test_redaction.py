@@ -29,6 +29,7 @@ COOKIE = ".eJwlzjEO" + ".aX3abc.c2lnbmF0dXJl"
         (f"session={COOKIE}", COOKIE),
         (f"decoding {COOKIE} failed", COOKIE),
         (f"no such token {JWT}", JWT),
+        ("sent bt_refresh_0a1B2c3D4e5F twice", "0a1B2c3D4e5F"),
         (f"host=db password={WORD} user=b", WORD),
         (f"{{'password': 'words and {WORD} more', 'a': 1}}", WORD),
         (f'{{"secret_key": "with \\"quotes\\" and {WORD}"}}', WORD),

@@ -1,4 +1,4 @@
-"""Tables: users, sessions, api_keys, one_time_links, command_keys."""
+"""Tables: what accounts are, what they sign in with, and what they may repeat."""
 
 from __future__ import annotations
 
@@ -85,6 +85,35 @@ class ApiKey(Base):
     revoked_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
     rotated_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
     replaces_id: Mapped[int | None] = mapped_column(ForeignKey("api_keys.id"), unique=True)
+
+
+class TokenFamily(Base):
+    """A program that is signed in: all tokens that came of one sign-in, which end together."""
+
+    __tablename__ = "token_families"
+    __table_args__ = (Index(None, "user_id"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    renewed_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    expires_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    revoked_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    address: Mapped[str | None] = mapped_column(String(64))
+    user_agent: Mapped[str | None] = mapped_column(String(200))
+
+
+class RefreshToken(Base):
+    """What brings a program its next tokens, once; stored as SHA-256, kept once it is used."""
+
+    __tablename__ = "refresh_tokens"
+    __table_args__ = (Index(None, "family_id"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    family_id: Mapped[int] = mapped_column(ForeignKey("token_families.id"))
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    used_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
 
 
 class OneTimeLink(Base):

@@ -10,22 +10,16 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, and_, select, update
 
 from billtrack import audit
+from billtrack.accounts.authentication import authenticate
 from billtrack.accounts.models import User, UserSession
-from billtrack.accounts.passwords import verify_password
-from billtrack.accounts.queries import find_user_by_email
-from billtrack.core.errors import NotFoundError, UnauthenticatedError
+from billtrack.accounts.tokens import revoke_families
+from billtrack.core.errors import NotFoundError
 from billtrack.db import row_count
 from billtrack.extensions import db
 
 LIFETIME = timedelta(days=14)
 IDLE_LIMIT = timedelta(hours=12)
 SEEN_INTERVAL = timedelta(minutes=1)
-
-
-class SignInRefused(UnauthenticatedError):
-    """E-mail and password do not belong together; says nothing about which is wrong."""
-
-    code = "sign_in_refused"
 
 
 class SessionNotFound(NotFoundError):
@@ -38,10 +32,7 @@ def sign_in(
     *, email: str, password: str, now: datetime, address: str | None, user_agent: str | None
 ) -> tuple[User, str]:
     """Return the account and the new session's secret id; raises SignInRefused."""
-    user = find_user_by_email(email)
-    fits = verify_password(user.password_hash if user else None, password)
-    if user is None or not fits or not user.is_active:
-        raise SignInRefused("E-mail and password do not match an active account.")
+    user = authenticate(email=email, password=password)
     token = secrets.token_urlsafe(32)
     session = UserSession(
         token_hash=_hash(token),
@@ -108,11 +99,14 @@ def revoke_own_session(session_id: int, *, user_id: int, actor: audit.Actor, now
 def revoke_other_sessions(
     user_id: int, *, keep: int | None, actor: audit.Actor, now: datetime
 ) -> int:
-    """End every live session of the account but `keep`; return how many that were."""
+    """End every live session of the account but `keep`, and sign its programs out.
+
+    Return how many that were, programs included.
+    """
     others = [session.id for session in list_sessions(user_id, now=now) if session.id != keep]
     for session_id in others:
         revoke_session(session_id, actor=actor, now=now)
-    return len(others)
+    return len(others) + revoke_families(user_id, actor=actor, now=now)
 
 
 def renew_secret(session_id: int | None) -> str:

@@ -9,8 +9,8 @@ from flask import flash, redirect, render_template, session, url_for
 from flask.typing import ResponseReturnValue
 
 from billtrack import access
-from billtrack.accounts import credentials, operations, queries, sessions
-from billtrack.accounts.models import User, UserSession
+from billtrack.accounts import credentials, operations, queries, sessions, tokens
+from billtrack.accounts.models import TokenFamily, User, UserSession
 from billtrack.accounts.permissions import Permission
 from billtrack.core.errors import InvalidError
 from billtrack.dashboard.blueprint import dashboard
@@ -94,7 +94,8 @@ def sessions_page() -> ResponseReturnValue:
     found = sessions.list_sessions(who.user_id, now=now)
     rows = [_session_view(row, who.session_id) for row in found]
     rows.sort(key=lambda row: not row["is_this"])
-    return render_section("sessions", "dashboard.sessions_page", sessions=rows)
+    programs = [_program_view(family) for family in tokens.list_families(who.user_id, now=now)]
+    return render_section("sessions", "dashboard.sessions_page", sessions=rows, programs=programs)
 
 
 @dashboard.post("/settings/sessions/<id:session_id>/revoke")
@@ -112,6 +113,21 @@ def revoke_session(session_id: int) -> ResponseReturnValue:
     return redirect(url_for("dashboard.sessions_page"), code=303)
 
 
+@dashboard.post("/settings/programs/<id:family_id>/revoke")
+@access.require(Permission.PROFILE)
+def revoke_program(family_id: int) -> ResponseReturnValue:
+    """Sign one program out."""
+    with transaction():
+        tokens.revoke_own_family(
+            family_id,
+            user_id=access.principal().user_id,
+            actor=access.actor(),
+            now=datetime.now(UTC),
+        )
+    flash("That program is signed out.", "ok")
+    return redirect(url_for("dashboard.sessions_page"), code=303)
+
+
 @dashboard.post("/settings/sessions/revoke-others")
 @access.require(Permission.PROFILE)
 def revoke_other_sessions() -> ResponseReturnValue:
@@ -121,8 +137,8 @@ def revoke_other_sessions() -> ResponseReturnValue:
         ended = sessions.revoke_other_sessions(
             who.user_id, keep=who.session_id, actor=access.actor(), now=datetime.now(UTC)
         )
-    other = "1 other browser is" if ended == 1 else f"{ended} other browsers are"
-    flash(f"{other} signed out." if ended else "There was no other browser.", "ok")
+    other = "1 other sign-in has" if ended == 1 else f"{ended} other sign-ins have"
+    flash(f"{other} ended." if ended else "There was no other sign-in.", "ok")
     return redirect(url_for("dashboard.sessions_page"), code=303)
 
 
@@ -170,6 +186,17 @@ def _set_password(form: PasswordForm) -> None:
             now=datetime.now(UTC),
         )
     session[access.SESSION_COOKIE_KEY] = token
+
+
+def _program_view(family: TokenFamily) -> dict[str, Any]:
+    return {
+        "id": family.id,
+        "name": family.user_agent or "An unknown program",
+        "address": family.address,
+        "created_at": family.created_at,
+        "renewed_at": family.renewed_at,
+        "expires_at": family.expires_at,
+    }
 
 
 def _session_view(row: UserSession, this_id: int | None) -> dict[str, Any]:

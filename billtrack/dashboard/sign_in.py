@@ -10,6 +10,7 @@ from flask.typing import ResponseReturnValue
 
 from billtrack import access
 from billtrack.accounts import sessions
+from billtrack.accounts.authentication import SignInRefused
 from billtrack.accounts.models import User
 from billtrack.accounts.permissions import Permission, Role
 from billtrack.accounts.queries import has_administrator
@@ -42,7 +43,7 @@ def sign_in() -> ResponseReturnValue:
         return render_template("dashboard/sign_in/sign_in.html", form=form), status
     try:
         _, token = access.attempt_sign_in(form.email.data, partial(_try, form))
-    except sessions.SignInRefused:
+    except SignInRefused:
         return _refuse(form, "The e-mail address or the password is wrong.", 401)
     except TooManyTries as error:
         return _refuse(form, error.detail, 429, {"Retry-After": str(error.retry_after)})

@@ -122,9 +122,11 @@ def _curl(spec: JsonDict, path: str, method: str, operation: JsonDict, base_url:
     for parameter in operation["parameters"]:
         if parameter["in"] == "path":
             address = address.replace(f"{{{parameter['name']}}}", str(parameter["example"]))
-    lines = [f"curl -X {method.upper()} {address}", "-H 'Authorization: Bearer bt_live_…'"]
+    lines = [f"curl -X {method.upper()} {address}"]
     if method == "get":
         lines[0] = f"curl {address}"
+    if "security" in operation:
+        lines.append("-H 'Authorization: Bearer bt_live_…'")
     if "requestBody" in operation:
         example = body_example(spec, body_schema(spec, operation))
         text = json.dumps(example, ensure_ascii=False).replace("'", r"'\''")

@@ -26,14 +26,18 @@ ABOUT = (
 )
 CLEAN_UP = "Clean up"
 ENDINGS = {"archive", "deactivate", "reverse", "revoke", "void"}
-MAY_CONFLICT = {"retry_job", "reset_password"}
-"""What is refused with 409 where all is well: no job has failed, no password is there."""
-
-MAY_BE_ABSENT = {"show_source", "list_source_hours"}
-"""What is not there (404) where all is well: what was sent just now is counted in a moment."""
-
 FRESH = {"email": "{{$guid}}@kiln.example", "idempotency_key": "{{$guid}}"}
 """Fields that must be new each time the request is sent."""
+
+MAY_BE_REFUSED: dict[str, tuple[int, ...]] = {
+    # No job has failed, no password is there.
+    **dict.fromkeys(("retry_job", "reset_password"), (409,)),
+    # What was sent just now is counted in a moment.
+    **dict.fromkeys(("show_source", "list_source_hours"), (404,)),
+    # Neither a password nor a token lies in the collection.
+    **dict.fromkeys(("issue_token", "refresh_token"), (401, 429)),
+}
+"""What is refused where all is well, and how."""
 
 _PARAMETER = re.compile(r"\{(\w+)\}")
 
@@ -239,10 +243,7 @@ def _query(parameter: JsonDict, variables: Collection[str]) -> dict[str, Any]:
 def _script(call: _Call) -> Iterator[str]:
     """Yield JavaScript that checks the status of the answer and keeps what it gives."""
     expected = [int(status) for status in call.operation["responses"] if status.startswith("2")]
-    if call.operation["operationId"] in MAY_CONFLICT:
-        expected.append(409)
-    if call.operation["operationId"] in MAY_BE_ABSENT:
-        expected.append(404)
+    expected += MAY_BE_REFUSED.get(call.operation["operationId"], ())
     statuses = ", ".join(map(str, sorted(expected)))
     yield (
         f'pm.test("answers {statuses}", '

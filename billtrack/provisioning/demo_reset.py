@@ -15,7 +15,14 @@ from typing import Any
 from sqlalchemy import ColumnElement, ScalarSelect, Select, and_, delete, func, not_, or_, select
 
 from billtrack import audit
-from billtrack.accounts.models import ApiKey, OneTimeLink, User, UserSession
+from billtrack.accounts.models import (
+    ApiKey,
+    OneTimeLink,
+    RefreshToken,
+    TokenFamily,
+    User,
+    UserSession,
+)
 from billtrack.audit.models import AuditEntry
 from billtrack.audit.operations import erase_personal_values
 from billtrack.config import Settings
@@ -144,6 +151,8 @@ def _delete_all(job_ids: Sequence[int]) -> None:
         delete(Job).where(Job.id.in_(job_ids)),
         delete(Subscription).where(Subscription.user_id.in_(_users())),
         delete(UserSession).where(UserSession.user_id.in_(_users())),
+        delete(RefreshToken).where(RefreshToken.family_id.in_(_families())),
+        delete(TokenFamily).where(TokenFamily.user_id.in_(_users())),
         delete(ApiKey).where(ApiKey.user_id.in_(_users())),
         delete(User).where(User.is_demo),
     ):
@@ -152,6 +161,10 @@ def _delete_all(job_ids: Sequence[int]) -> None:
 
 def _users() -> Select[int]:
     return select(User.id).where(User.is_demo)
+
+
+def _families() -> Select[int]:
+    return select(TokenFamily.id).where(TokenFamily.user_id.in_(_users()))
 
 
 def _jobs() -> Select[int]:
@@ -172,6 +185,7 @@ def _is_about_demo() -> ColumnElement[bool]:
         "usage_record": select(UsageRecord.id).where(UsageRecord.user_id.in_(_users())),
         "job": _jobs(),
         "session": select(UserSession.id).where(UserSession.user_id.in_(_users())),
+        "token_family": _families(),
         "api_key": select(ApiKey.id).where(ApiKey.user_id.in_(_users())),
     }
     # An entry about no object at all is about no object of the demo: never unknown.

@@ -9,9 +9,10 @@ from apiflask import APIFlask
 from sqlalchemy import update
 
 from billtrack.accounts import sessions
+from billtrack.accounts.authentication import SignInRefused
 from billtrack.accounts.credentials import WrongPassword, change_password
 from billtrack.accounts.models import User, UserSession
-from billtrack.accounts.sessions import IDLE_LIMIT, SessionNotFound, SignInRefused
+from billtrack.accounts.sessions import IDLE_LIMIT, SessionNotFound
 from billtrack.audit import Actor
 from billtrack.audit.models import AuditEntry, AuditPersonalValue
 from billtrack.core.errors import InvalidError

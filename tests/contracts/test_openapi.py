@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from apiflask import APIFlask
+from flask import current_app
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from werkzeug.test import TestResponse
 
@@ -32,6 +33,7 @@ QUOTE = {
     "usage": {"api_calls": 500000, "vm_uptime": 3},
 }
 USAGE = {"quantity": 500000, "event": "api_calls", "user_id": None, "metadata": {"a": 1.5}}
+SIGN_IN = {"email": "x@y.example", "password": PASSWORD}
 NEW_USER = {"email": "new@test.example", "name": "New"}
 KEY = {"Idempotency-Key": "the same key"}
 
@@ -71,6 +73,10 @@ CALLS: list[tuple[str, str, str | None, Any, int]] = [
     ("post", "/users/{user_id}/deactivate", "/users/7/deactivate", None, 200),
     ("post", "/users/{user_id}/reactivate", "/users/7/reactivate", None, 200),
     ("get", "/me", None, None, 200),
+    ("post", "/auth/token", None, SIGN_IN, 401),
+    ("post", "/auth/token", None, {"email": "x@y.example"}, 422),
+    ("post", "/auth/token/refresh", None, {"refresh_token": "bt_refresh_nobody"}, 401),
+    ("post", "/auth/token/revoke", None, {"refresh_token": "bt_refresh_nobody"}, 200),
     ("post", "/api-keys", None, {"name": "k"}, 201),
     ("post", "/api-keys", None, {"name": "k"}, 201),
     ("get", "/api-keys", None, None, 200),
@@ -130,7 +136,7 @@ def test_every_operation_says_what_it_takes_and_gives(app: APIFlask) -> None:
                 assert response["content"], f"{label} {status}"
             named = {p["name"] for p in operation.get("parameters", []) if p["in"] == "path"}
             assert named == set(re.findall(r"{(\w+)}", path)), label
-            is_public = path.startswith("/api/v1/health")
+            is_public = path.startswith(("/api/v1/health", "/api/v1/auth/"))
             assert bool(operation.get("security")) is not is_public, label
 
 
@@ -159,7 +165,19 @@ def test_every_answer_is_as_it_says(app: APIFlask, cast: Cast) -> None:
         options["headers"] = cast.admin.headers({"headers": {} if path == "/usage/batch" else KEY})
         answer = cast.admin._client().open(where, method=method, **options)
         walk.check(answer, method, path, status)
+    check_tokens(walk)
     assert walk.untouched() == set()
+
+
+def check_tokens(walk: Walk) -> None:
+    """Sign in and go on, which takes what the answer before brought."""
+    create_user(email="person@test.example", password=PASSWORD)
+    client = current_app.test_client(use_cookies=False)
+    body = {"email": "person@test.example", "password": PASSWORD}
+    for path in ("/auth/token", "/auth/token/refresh"):
+        answer = client.post(f"/api/v1{path}", json=body)
+        walk.check(answer, "post", path, 200)
+        body = {"refresh_token": answer.get_json()["refresh_token"]}
 
 
 class Walk:

@@ -254,7 +254,7 @@ def test_it_signs_out_everywhere_else(app: APIFlask, cast: Cast) -> None:
     page = here.open("/settings/sessions")
     answer = here.send(page, "/settings/sessions/revoke-others")
     after = here.follow(answer)
-    assert after.alerts == ["2 other browsers are signed out."]
+    assert after.alerts == ["2 other sign-ins have ended."]
     assert len(after.table("signed in")) == 1
     assert "/settings/sessions/revoke-others" not in after.source
     assert {other.request("GET", "/settings/sessions").status for other in others} == {303}

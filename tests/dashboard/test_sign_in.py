@@ -10,9 +10,10 @@ from apiflask import APIFlask
 from sqlalchemy import update
 
 from billtrack.accounts import sessions
+from billtrack.accounts.authentication import SignInRefused
 from billtrack.accounts.models import User, UserSession
 from billtrack.accounts.permissions import Role
-from billtrack.accounts.sessions import IDLE_LIMIT, LIFETIME, SignInRefused
+from billtrack.accounts.sessions import IDLE_LIMIT, LIFETIME
 from billtrack.accounts.throttle import MOST_HERE
 from billtrack.db import transaction
 from billtrack.extensions import db

@@ -11,8 +11,8 @@ from flask.testing import FlaskClient
 from sqlalchemy import func, select, update
 from werkzeug.test import TestResponse
 
-from billtrack.accounts import api_keys
-from billtrack.accounts.models import ApiKey
+from billtrack.accounts import api_keys, tokens
+from billtrack.accounts.models import ApiKey, User
 from billtrack.accounts.permissions import Role
 from billtrack.db import transaction
 from billtrack.extensions import db
@@ -74,6 +74,22 @@ def test_an_account_that_is_signed_in_has_one_budget(app: APIFlask, browser: Fla
     page = browser.get("/settings/sessions")
     assert (page.status_code, page.mimetype) == (429, "text/html")
     assert "Try again in" in page.text
+
+
+@with_settings(rate_usage=THREE)
+def test_tokens_of_one_account_have_one_budget(cast: Cast) -> None:
+    user = create_user(role=Role.PROVIDER, email="p@test.example", password=PASSWORD)
+    one, other = (Member(user, access_token(user)) for _ in range(2))
+    answers = [member.post(USAGE, record(cast)) for member in (one, other, one, other)]
+    assert [answer.status_code for answer in answers] == [201, 201, 201, 429]
+    assert_refused(answers[3], "usage")
+    assert cast.provider.post(USAGE, record(cast)).status_code == 201
+
+
+def access_token(user: User) -> str:
+    with transaction():
+        given: dict[str, Any] = {"address": None, "user_agent": None, "now": datetime.now(UTC)}
+        return tokens.sign_in(email=user.email, password=PASSWORD, **given).access_token
 
 
 def test_nothing_is_told_of_a_budget_that_is_off(cast: Cast) -> None:

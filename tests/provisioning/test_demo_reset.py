@@ -11,6 +11,7 @@ from apiflask import APIFlask
 from sqlalchemy import func, select
 
 from billtrack import audit, mail
+from billtrack.accounts import tokens
 from billtrack.accounts.api_keys import create_api_key
 from billtrack.accounts.models import User
 from billtrack.accounts.operations import deactivate_user, update_user
@@ -109,6 +110,7 @@ def test_it_takes_away_what_was_done_in_the_demo_and_leaves_the_rest(
     with transaction():
         given: dict[str, Any] = {"address": "192.0.2.1", "user_agent": "x", "now": now}
         sign_in(email=MANAGER, password=password, **given)
+        tokens.sign_in(email=MANAGER, password=password, **given)
         create_api_key(account(COLLECTOR), actor=audit.Actor(), now=now, name="x", scopes=None)
         write_to(account(CUSTOMER), now)
     use(account(ADMIN), account(CUSTOMER), now)
@@ -275,10 +277,10 @@ def test_it_removes_nothing_when_the_files_cannot_go(
 
 def test_it_knows_every_table_that_points_at_accounts() -> None:
     known = {
-        *("api_keys", "sessions", "one_time_links", "subscriptions"),
+        *("api_keys", "sessions", "one_time_links", "token_families", "refresh_tokens"),
         *("usage_records", "usage_daily", "usage_sources", "usage_source_hours"),
         *("usage_imports", "usage_import_refusals"),
-        *("jobs", "reports", "letters"),
+        *("subscriptions", "jobs", "reports", "letters"),
     }
     owners = {"users", *known}
     pointing = {

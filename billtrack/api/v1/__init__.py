@@ -7,6 +7,7 @@ give. Answers may gain fields; nothing else changes within the version.
 from billtrack.api.v1 import (  # noqa: F401 (importing a module adds its routes)
     api_keys,
     audit,
+    auth,
     jobs,
     meters,
     openapi,

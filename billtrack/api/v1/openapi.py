@@ -56,13 +56,14 @@ _KEY_PARAMETER = {
     "description": "Repeating the request with the same key gives the same answer.",
     "schema": {"type": "string", "minLength": 1, "maxLength": MAX_LENGTH},
 }
-_WITHOUT_KEY = ("/quote", "/usage/batch")
+_WITHOUT_KEY = ("/quote", "/usage/batch", "/auth/token", "/token/refresh", "/token/revoke")
 """Posts that change nothing, or have a key for each of their parts."""
 
 _WITH_KEY_ALONE = ("/invite", "/password-reset")
 """Posts that take a key and no body."""
 
-_PUBLIC_PATHS = {"/api/v1/health", "/api/v1/health/live", "/api/v1/health/ready"}
+_SIGN_IN_PATHS = {"/api/v1/auth/token", "/api/v1/auth/token/refresh", "/api/v1/auth/token/revoke"}
+_PUBLIC_PATHS = {"/api/v1/health", "/api/v1/health/live", "/api/v1/health/ready", *_SIGN_IN_PATHS}
 _CODES = {"meters": "api_calls", "plans": "standard"}
 """A code that exists everywhere, by resource."""
 
@@ -92,7 +93,10 @@ def init_app(app: APIFlask) -> None:
         AUTO_404_RESPONSE=False,
         AUTO_OPERATION_ID=True,
         HTTP_ERROR_SCHEMA={"$ref": "#/components/schemas/Problem"},
-        SECURITY_SCHEMES={"ApiKey": {"type": "http", "scheme": "bearer"}},
+        SECURITY_SCHEMES={
+            "ApiKey": {"type": "http", "scheme": "bearer"},
+            "AccessToken": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+        },
         INFO={"description": "Record usage, see what it costs, get reports."},
     )
     app.spec_processor(lambda spec: _complete(cast("dict[str, Any]", spec)))
@@ -110,7 +114,7 @@ def _complete(spec: dict[str, Any]) -> dict[str, Any]:
             operation["operationId"] = view.removeprefix("api_").removeprefix("health_")
             _complete_parameters(method, path, operation)
             if path not in _PUBLIC_PATHS:
-                operation["security"] = [{"ApiKey": []}]
+                operation["security"] = [{"ApiKey": []}, {"AccessToken": []}]
             _repeat_answer(operation["responses"])
             for status in _refusals(method, path, operation):
                 _add_refusal(operation["responses"], str(status), REFUSALS[status])
@@ -147,6 +151,7 @@ def _refusals(method: str, path: str, operation: dict[str, Any]) -> list[int]:
     found = [411, 413, 503]
     if path not in _PUBLIC_PATHS:
         found += [401, 403, 429]
+    found += [int(status) for status in operation["responses"] if not status.startswith("2")]
     if "{" in path:
         found.append(404)
     if method != "get":
@@ -154,7 +159,7 @@ def _refusals(method: str, path: str, operation: dict[str, Any]) -> list[int]:
     is_checked = any(p["in"] in {"query", "header"} for p in operation["parameters"])
     if "requestBody" in operation or is_checked:
         found.append(422)
-    return sorted(found)
+    return sorted(set(found))
 
 
 def _repeat_answer(responses: dict[str, Any]) -> None:

@@ -28,6 +28,7 @@ def api() -> ResponseReturnValue:
         openapi_url=url_for("api.show_openapi"),
         introduction=[
             "Send an API key with every call: Authorization: Bearer bt_live_…",
+            "Or sign in with POST /auth/token, and send the access token in place of the key.",
             "Errors are application/problem+json with a stable code; decide by that.",
             "Creating calls take an Idempotency-Key: repeated with it, nothing happens twice.",
         ],
