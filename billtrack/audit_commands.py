@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import click
 
 from billtrack.app import create_app
@@ -32,10 +34,6 @@ def verify_log(head: str | None) -> None:
 
 
 def _read_head(text: str) -> bytes:
-    try:
-        head = bytes.fromhex(text)
-    except ValueError:
-        head = b""
-    if len(text) != HASH or not head:
+    if not re.fullmatch(f"[0-9A-Fa-f]{{{HASH}}}", text):
         raise click.BadParameter(f"A head is {HASH} hexadecimal digits.", param_hint="--head")
-    return head
+    return bytes.fromhex(text)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
-import multiprocessing
 import os
 import re
 import shutil
@@ -15,11 +13,9 @@ import subprocess
 import sys
 import tomllib
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib import import_module
-from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from threading import Thread
 
@@ -36,77 +32,16 @@ from tests.cast import Cast
 from tests.conftest import SECRET
 from tests.scenarios.harness import free_port
 from tests.services import PostgresServer, unique_name
+from tests.terminal import Terminal
 
 PASSWORD = "a sentence is easier than a riddle"
-SETTINGS = ("BILLTRACK_", "DATABASE_URL", "REDIS_URL", "FLASK_")
-
 WORD = "secret-word"
 
 
-@dataclass(frozen=True)
-class Result:
-    """How a command ended and what it said."""
-
-    code: int
-    out: str
-    err: str
-
-    def refuses(self, *words: str) -> bool:
-        """Tell whether it said no in one sentence with these words."""
-        is_sentence = self.err.startswith("Error: ") and self.err.count("\n") == 1
-        return self.code == 1 and is_sentence and all(word in self.err for word in words)
-
-
-class Terminal:
-    """Runs commands as processes of their own, forked from one that has imported billtrack."""
-
-    def __init__(self, folder: Path, processes: ForkServerContext) -> None:
-        self.folder = folder
-        self._processes = processes
-        self._environment = {
-            "BILLTRACK_DATA_DIR": str(folder / "data"),
-            "BILLTRACK_SECRET_KEY": SECRET.get_secret_value(),
-        }
-
-    def run(self, *arguments: str, stdin: str = "", **settings: str) -> Result:
-        given = {**self._environment, **settings}
-        environment = {name: value for name, value in given.items() if value}
-        process = self._processes.Process(
-            target=_run_command, args=(arguments, environment, self.folder, stdin)
-        )
-        process.start()
-        process.join(60)
-        assert process.exitcode is not None, f"{arguments} did not end"
-        out, err = ((self.folder / name).read_text() for name in ("out", "err"))
-        assert "Traceback" not in out + err, err
-        return Result(process.exitcode, out, err)
-
-
-def _run_command(
-    arguments: tuple[str, ...], environment: dict[str, str], folder: Path, stdin: str
-) -> None:
-    for name in [name for name in os.environ if name.startswith(SETTINGS)]:
-        del os.environ[name]
-    os.environ.update(environment)
-    os.chdir(folder)
-    sys.stdin = io.StringIO(stdin)
-    sys.argv = ["billtrack", *arguments]
-    with Path("out").open("w") as out, Path("err").open("w") as err:
-        sys.stdout, sys.stderr = out, err
-        cli.main()
-
-
-@pytest.fixture(scope="module")
-def processes() -> ForkServerContext:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["billtrack.cli"])
-    return context
-
-
 @pytest.fixture
-def empty(tmp_path: Path, processes: ForkServerContext) -> Terminal:
+def empty(tmp_path: Path) -> Terminal:
     """A terminal on a machine without any database."""
-    return Terminal(tmp_path, processes)
+    return Terminal(tmp_path)
 
 
 @pytest.fixture

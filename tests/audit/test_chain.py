@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from apiflask import APIFlask
 from flask_migrate import downgrade, upgrade
-from sqlalchemy import Connection, event, func, select, text
+from sqlalchemy import event, func, select, text
 from sqlalchemy.exc import DBAPIError
 
 from billtrack import audit
@@ -20,70 +18,19 @@ from billtrack.audit.models import AuditEntry, AuditHead, AuditPersonalValue
 from billtrack.audit.operations import erase_personal_values
 from billtrack.audit.verification import LogBroken, verify
 from billtrack.db import after_commit, transaction
-from billtrack.engines import POSTGRESQL_WRITES
 from billtrack.extensions import db
+from tests.audit.writing import (
+    NOW,
+    cut_off,
+    exchange,
+    note,
+    note_alone,
+    remove,
+    tamper,
+    writing,
+)
 from tests.cast import Cast
 from tests.usage.racing import in_threads
-
-NOW = datetime(2026, 10, 5, 14, 30, 15, 123456, tzinfo=UTC)
-GUARDS = {"audit_entries", "audit_head", "audit_personal_values"}
-
-
-def note(action: str = "thing.changed", number: int = 1, person: int = 7) -> None:
-    """Record an entry with facts, a changed field and personal values."""
-    audit.record(
-        action,
-        actor=audit.Actor(user_id=person, address="192.0.2.7"),
-        now=NOW,
-        object_type="thing",
-        object_id=number,
-        changes={"number": number, "state": audit.Change("off", "on"), "ümlaut": "ž 💡"},
-        personal={"name": audit.PersonalChange("Ada", "Grace")},
-        subject_id=person,
-    )
-
-
-def note_alone(number: int) -> None:
-    with transaction():
-        note(number=number)
-
-
-@pytest.fixture
-def log(app: APIFlask) -> int:
-    """Write six entries in four transactions; return the id of the first."""
-    for numbers in ((1,), (2, 3), (4,), (5, 6)):
-        with transaction():
-            for number in numbers:
-                note(number=number)
-    return (db.session.scalar(select(func.max(AuditEntry.id))) or 0) - 5
-
-
-@contextmanager
-def writing() -> Iterator[Connection]:
-    """Give a connection that writes past all that billtrack does about it."""
-    options = POSTGRESQL_WRITES if db.engine.dialect.name == "postgresql" else {}
-    with db.engine.connect().execution_options(**options) as connection, connection.begin():
-        yield connection
-
-
-def disable_guards() -> None:
-    """Do what whoever owns the database can do: away with the triggers."""
-    with writing() as connection:
-        if connection.dialect.name == "postgresql":
-            for table in GUARDS:
-                connection.execute(text(f"ALTER TABLE {table} DISABLE TRIGGER ALL"))
-            return
-        triggers = "SELECT name FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'audit%'"
-        for (name,) in connection.exec_driver_sql(triggers).all():
-            connection.exec_driver_sql(f"DROP TRIGGER {name}")
-
-
-def tamper(*statements: str, **values: Any) -> None:
-    db.session.rollback()
-    disable_guards()
-    with writing() as connection:
-        for statement in statements:
-            connection.execute(text(statement), values)
 
 
 def broken() -> str:
@@ -115,24 +62,12 @@ def test_it_names_the_entry_that_was_altered(log: int, changed: str) -> None:
 
 
 def test_it_names_where_an_entry_was_removed(log: int) -> None:
-    tamper(
-        "DELETE FROM audit_personal_values WHERE entry_id = :id",
-        "DELETE FROM audit_entries WHERE id = :id",
-        id=log + 2,
-    )
+    remove(log + 2)
     assert f"Entry {log + 3} does not follow entry {log + 1}" in broken()
 
 
 def test_it_names_the_first_of_entries_that_changed_places(log: int) -> None:
-    tables = (("audit_entries", "id"), ("audit_personal_values", "entry_id"))
-    disable_guards()
-    with writing() as connection:
-        if connection.dialect.name == "sqlite":
-            connection.exec_driver_sql("PRAGMA defer_foreign_keys=ON")
-        for of, to in ((log + 1, 10**6), (log + 3, log + 1), (10**6, log + 3)):
-            for table, column in tables:
-                swap = f"UPDATE {table} SET {column} = {to} WHERE {column} = {of}"
-                connection.exec_driver_sql(swap)
+    exchange(log + 1, log + 3)
     assert f"Entry {log + 1} (" in broken()
 
 
@@ -149,13 +84,7 @@ def test_a_head_kept_elsewhere_finds_an_end_that_was_cut_off_with_its_head(log: 
     kept = verify()
     note_alone(7)
     assert verify(known_head=kept.head).known_at == log + 5
-    tamper(
-        "DELETE FROM audit_personal_values WHERE entry_id >= :id",
-        "UPDATE audit_head SET last_id = :id - 1, count = count - 3,"
-        " hash = (SELECT hash FROM audit_entries WHERE id = :id - 1)",
-        "DELETE FROM audit_entries WHERE id >= :id",
-        id=log + 4,
-    )
+    cut_off(log + 4)
     assert verify().last_id == log + 3  # the log itself cannot know
     with pytest.raises(LogBroken, match="does not come by the head"):
         verify(known_head=kept.head)
