@@ -1,12 +1,14 @@
 """Pages as a browser without JavaScript meets them; every page that is opened is checked.
 
 A `Visitor` keeps cookies, follows forms and returns a `Page`. `rules` says what must hold
-of each page; in addition every link on it is opened once by the same visitor.
+of each page; in addition the same visitor opens the links on it, in each file of tests
+and on each database a few of every kind.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import secrets
 from collections import Counter
@@ -35,6 +37,10 @@ REFERENCES: dict[str | None, dict[str, Page]] = {}
 
 FORM = "application/x-www-form-urlencoded"
 ALIKE = 3
+"""So many links that differ in numbers only are opened from pages that do."""
+
+OPENED: Counter[tuple[object, ...]] = Counter()
+"""How many of each kind were opened so far."""
 
 
 class Page:
@@ -146,6 +152,7 @@ class Visitor:
         key = f"opened by {member.id if member else 'a visitor'}"
         self._opened: dict[str, Page] = app.extensions.setdefault(key, {})
         self._role = member.user.role if member else None
+        self._id = member.id if member else None
         if member is not None:
             self.plant(create_session(member))
 
@@ -195,18 +202,17 @@ class Visitor:
         return Page(answer, path)
 
     def _check_addresses(self, page: Page) -> None:
-        """Open every link once; of those that differ in numbers only, a few."""
-        alike: Counter[str] = Counter()
+        """Open links of every kind, unless enough of the kind were opened before."""
         for address in dict.fromkeys(rules.addresses(page)):
-            alike[kind := re.sub(r"[0-9]+", "0", address)] += 1
-            if alike[kind] > ALIKE:
-                continue
             assert not urlsplit(address).netloc, f"{page.path} leads elsewhere: {address}"
             absolute = urljoin(page.path, address)
             target, _, fragment = absolute.partition("#")
             if target == page.path.partition("#")[0]:
                 found = page
             else:
+                OPENED[kind := self._kind_of_link(page, absolute)] += 1
+                if OPENED[kind] > ALIKE:
+                    continue
                 known = self._opened
                 if target == API_REFERENCE:  # the same in every app, and slow to make
                     known = REFERENCES.setdefault(self._role, {})
@@ -218,6 +224,14 @@ class Visitor:
                 found = self._at_end(found)
                 ids = {e.get("id") for e in found.root.iter()}
                 assert fragment in ids, f"{page.path} links {absolute}: no such place"
+
+    def _kind_of_link(self, page: Page, absolute: str) -> tuple[object, ...]:
+        tests = os.environ["PYTEST_CURRENT_TEST"].partition("::")[0]
+        with self.app.app_context():
+            database = db.engine.name
+        addresses = (urlsplit(page.path).path, absolute)
+        kind = [re.sub(r"[0-9]+", "0", address) for address in addresses]
+        return (tests, database, self._id, page.status, *kind)
 
     def _at_end(self, page: Page) -> Page:
         while page.status in {302, 303} and page.location:
