@@ -118,7 +118,8 @@ def test_it_reverses_a_record_once(cast: Cast) -> None:
     record = create_record(cast, quantity=70)
     path = f"/api/v1/usage/{record.id}/reverse"
     first = cast.provider.post(path, {"reason": "sent twice"})
-    second = cast.provider.post(path, {"reason": "sent twice"})
+    key = {"Idempotency-Key": "no key is needed"}
+    second = cast.provider.post(path, {"reason": "sent two times"}, headers=key)
     assert (first.status_code, second.status_code) == (201, 200)
     reversal = first.get_json()
     assert second.get_json()["id"] == reversal["id"]

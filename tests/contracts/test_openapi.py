@@ -36,6 +36,7 @@ USAGE = {"quantity": 500000, "event": "api_calls", "user_id": None, "metadata": 
 SIGN_IN = {"email": "x@y.example", "password": PASSWORD}
 NEW_USER = {"email": "new@test.example", "name": "New"}
 KEY = {"Idempotency-Key": "the same key"}
+NO_KEY = {"Idempotency-Key": "k" * 256}
 
 # method, documented path, address where it differs, body, status
 CALLS: list[tuple[str, str, str | None, Any, int]] = [
@@ -162,6 +163,11 @@ def test_every_answer_is_as_it_says(app: APIFlask, cast: Cast) -> None:
         write_noted()
         where = "/api/v1" + (address or path).replace("CUSTOMER", str(cast.customer.id))
         options: dict[str, Any] = {} if body is None else {"json": filled(body, cast)}
+        if walk.takes_key(method, path) and status < 400:
+            wrong = cast.admin.headers({"headers": NO_KEY})
+            answer = cast.admin._client().open(where, method=method, **options, headers=wrong)
+            walk.check(answer, method, path, 422)
+            assert [error["field"] for error in answer.get_json()["errors"]] == [*NO_KEY], path
         options["headers"] = cast.admin.headers({"headers": {} if path == "/usage/batch" else KEY})
         answer = cast.admin._client().open(where, method=method, **options)
         walk.check(answer, method, path, status)
@@ -188,6 +194,11 @@ class Walk:
         self._left = {
             (method, path) for path, operations in spec["paths"].items() for method in operations
         }
+
+    def takes_key(self, method: str, path: str) -> bool:
+        """Tell whether the operation says that it takes an idempotency key."""
+        operation = self._spec["paths"][f"/api/v1{path}"][method]
+        return {"Idempotency-Key"} <= {p["name"] for p in operation.get("parameters", ())}
 
     def check(self, answer: TestResponse, method: str, path: str, status: int) -> None:
         """Check an answer against what the operation promises for its status."""

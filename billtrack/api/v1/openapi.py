@@ -56,8 +56,11 @@ _KEY_PARAMETER = {
     "description": "Repeating the request with the same key gives the same answer.",
     "schema": {"type": "string", "minLength": 1, "maxLength": MAX_LENGTH},
 }
-_WITHOUT_KEY = ("/quote", "/usage/batch", "/auth/token", "/token/refresh", "/token/revoke")
-"""Posts that change nothing, or have a key for each of their parts."""
+_WITHOUT_KEY = (
+    *("/quote", "/auth/token", "/token/refresh", "/token/revoke"),
+    *("/usage/batch", "/reverse"),
+)
+"""Posts that create nothing to keep, have a key for each part, or do the same when repeated."""
 
 _WITH_KEY_ALONE = ("/invite", "/password-reset")
 """Posts that take a key and no body."""

@@ -188,7 +188,11 @@ def summarize_usage(query_data: SummaryQuery) -> dict[str, Any]:
 def reverse_record(
     record_id: int, json_data: ReverseIn
 ) -> tuple[dict[str, Any], int, dict[str, str]]:
-    """Take a record back: store its negation at the same instant."""
+    """Take a record back: store its negation at the same instant.
+
+    It needs no key: a record is reversed once, and asked again, for whatever reason, the answer
+    is 200 with the same reversal.
+    """
     record, is_new = intake.reverse(
         record_id,
         reason=json_data.reason,
