@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 
 import structlog
 
-from bench import batches, load, outcome, overview, records, statements
+from bench import batches, growth, load, outcome, overview, records, statements
 from bench.measure import Result
 from bench.places import Place, open_place
 from bench.run import Run
@@ -27,6 +27,7 @@ Measure = Callable[[Place, Run], Iterator[Result]]
 MEASURES: dict[str, Measure] = {
     "records": records.measure,
     "batches": batches.measure,
+    "growth": growth.measure,
     "statements": statements.measure,
     "overview": overview.measure,
 }

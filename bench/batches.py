@@ -44,13 +44,14 @@ def measure(place: Place, run: Run) -> Iterator[Result]:
     limit_name = "COPY, same tables" if place.database == "postgresql" else "executemany"
     with place.serving():
         for size in SIZES:
-            post, insert = _posting(place, size), _inserting(place, size)
+            post, insert = posting(place, size), inserting(place, size)
             post()
             figure, limit, _ = alternate(run.rounds, post, insert)
             yield Result(f"records in batches of {size:,}", "/s", figure, limit_name, limit)
 
 
-def _posting(place: Place, size: int) -> Round:
+def posting(place: Place, size: int) -> Round:
+    """Return a round that posts ROWS records in batches of the size, and gives the rate."""
     headers = {"Authorization": f"Bearer {place.provider.key}", "Content-Type": "application/json"}
 
     def post_all() -> int:
@@ -85,7 +86,8 @@ def _body(users: Sequence[int], size: int) -> bytes:
     return json.dumps({"records": records}).encode()
 
 
-def _inserting(place: Place, size: int) -> Round:
+def inserting(place: Place, size: int) -> Round:
+    """Return a round that puts as many rows into the tables by the quickest means there is."""
     insert = _copy if place.database == "postgresql" else _insert_many
 
     def timed() -> float:

@@ -118,15 +118,15 @@ def _insert_usage(first: date, size: Size) -> None:
     )
     values = {"first": first.isoformat(), "id": FIRST_ID}
     if not size.records:
-        _insert(dialect, made_up, values | {"last": DAYS_BACK})
+        insert_unchecked(dialect, made_up, values | {"last": DAYS_BACK})
         return
     step = DAYS_BACK * SECONDS_OF_DAY / size.records
     more = {"last": size.records - 1, "customers": size.customers, "step": step}
-    _insert(dialect, records, values | more)
-    _insert(dialect, SUMS[dialect], {})
+    insert_unchecked(dialect, records, values | more)
+    insert_unchecked(dialect, SUMS[dialect], {})
 
 
-def _insert(dialect: str, statement: str, values: dict[str, object]) -> None:
+def insert_unchecked(dialect: str, statement: str, values: dict[str, object]) -> None:
     """Insert without looking up what the rows refer to, which is there: millions of look-ups."""
     end_read()
     if dialect == "postgresql":
