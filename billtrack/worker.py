@@ -37,7 +37,11 @@ from billtrack.statements.queries import Terms
 from billtrack.summaries.operations import refresh, refresh_past
 from billtrack.usage.imports.operations import USAGE_IMPORT
 from billtrack.usage.imports.running import UsageImporter
-from billtrack.usage.journal.operations import forget_old_hours, mark_silent_sources
+from billtrack.usage.journal.operations import (
+    forget_old_hours,
+    forget_old_rejected,
+    mark_silent_sources,
+)
 from billtrack.usage.journal.writing import keep_writing
 from billtrack.worker_port import serve_worker_port
 
@@ -142,6 +146,7 @@ def _keep(app: APIFlask, runner: Runner, stopping: threading.Event) -> None:
                     sweep(now=now)
                     forget_old_tries(now)
                     forget_old_hours(now)
+                    forget_old_rejected(now)
         except SQLAlchemyError as error:
             # The database is away: leases run out meanwhile, and the next round goes on.
             log.warning("database_unavailable", error=str(error))

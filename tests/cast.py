@@ -13,12 +13,15 @@ from werkzeug.test import TestResponse
 from billtrack import audit
 from billtrack.accounts.api_keys import create_api_key
 from billtrack.accounts.models import User
-from billtrack.accounts.permissions import Role
+from billtrack.accounts.permissions import Breadth, Reach, Role
 from billtrack.customers.operations import open_account
 from billtrack.db import transaction
 from billtrack.extensions import current_calendar, current_settings
 from billtrack.usage.imports.operations import request_import, store_file
-from billtrack.usage.intake import submit_one
+from billtrack.usage.intake import submit, submit_one
+from billtrack.usage.journal.refusing import note_refused
+from billtrack.usage.journal.rejected import RejectedFilter, list_rejected
+from billtrack.usage.journal.writing import write_noted
 from billtrack.usage.queries import RecordView
 from billtrack.usage.rules import Terms, UsageInput
 
@@ -139,6 +142,19 @@ def create_record(
     )
     record, _ = submit_one(item, terms=terms(recorded_by or cast.provider))
     return record
+
+
+def create_refused(cast: Cast, *, recorded_by: Member | None = None, key: str | None = None) -> int:
+    """Return the number of a record of the customer that was refused: its event is not known."""
+    sent = UsageInput(cast.customer.id, "unheard_of", 5, idempotency_key=key)
+    rules = terms(recorded_by or cast.provider)
+    (outcome,) = submit([sent], terms=rules)
+    if outcome.error is None:
+        raise ValueError("it was not refused")
+    note_refused(sent, outcome.error, terms=rules)
+    write_noted()
+    newest = list_rejected(reach=Reach(Breadth.ALL, 0), matching=RejectedFilter(), limit=1)
+    return newest[0].id
 
 
 def terms(recorder: Member) -> Terms:

@@ -28,7 +28,7 @@ from billtrack.jobs.models import Job
 from billtrack.plans.operations import create_plan, create_version, publish_version, subscribe
 from billtrack.reports.operations import request_report
 from billtrack.usage.journal.writing import write_noted
-from tests.cast import SYSTEM, Cast, Member, create_import, create_record
+from tests.cast import SYSTEM, Cast, Member, create_import, create_record, create_refused
 
 MONTH = Month(2026, 10)
 ROLES = ("admin", "manager", "provider", "customer")
@@ -67,6 +67,19 @@ API: dict[str, tuple[str, str, Any, tuple[str, str, str, str]]] = {
         "GET",
         "/api/v1/sources/{source}/hours",
         None,
+        (ALL, ALL, OWN, NONE),
+    ),
+    "api.list_rejected_records": ("GET", "/api/v1/rejected-records", None, (ALL, ALL, ALL, NONE)),
+    "api.show_rejected_record": (
+        "GET",
+        "/api/v1/rejected-records/{refused}",
+        None,
+        (ALL, ALL, OWN, NONE),
+    ),
+    "api.replay_rejected_record": (
+        "POST",
+        "/api/v1/rejected-records/{refused}/replay",
+        {"event": "api_calls"},
         (ALL, ALL, OWN, NONE),
     ),
     "api.list_users": ("GET", "/api/v1/users", None, (ALL, ALL, NONE, ALL)),
@@ -319,6 +332,7 @@ class Stage:
         for name in (
             "record",
             "source",
+            "refused",
             "managed",
             "victim",
             "known",
@@ -375,6 +389,10 @@ class Stage:
             return create_record(self.cast, recorded_by=self._account(who, owner)).id
         about = self._account(who, owner) if who == "customer" else self.cast.customer
         return create_record(self.cast, user=about).id
+
+    def refused(self, who: str, owner: str) -> int:
+        recorder = self._account(who, owner) if who == "provider" else self.cast.provider
+        return create_refused(self.cast, recorded_by=recorder)
 
     def source(self, who: str, owner: str) -> int:
         recorder = self._account(who, owner) if who == "provider" else self.cast.provider

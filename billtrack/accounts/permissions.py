@@ -22,6 +22,7 @@ class Permission(StrEnum):
     USAGE_REVERSE = "usage:reverse"
     USAGE_READ = "usage:read"
     JOURNAL_READ = "journal:read"
+    JOURNAL_REPLAY = "journal:replay"
     METERS_READ = "meters:read"
     STATEMENTS_READ = "statements:read"
     REPORTS_CREATE = "reports:create"
@@ -78,6 +79,7 @@ _MANAGER = _EVERYBODY | {
     _P.USAGE_REVERSE: Breadth.ALL,
     _P.USAGE_READ: Breadth.ALL,
     _P.JOURNAL_READ: Breadth.ALL,
+    _P.JOURNAL_REPLAY: Breadth.ALL,
     _P.STATEMENTS_READ: Breadth.ALL,
     _P.REPORTS_CREATE: Breadth.ALL,
     _P.REPORTS_READ: Breadth.ALL,
@@ -98,6 +100,7 @@ GRANTS: dict[Role, dict[Permission, Breadth]] = {
         _P.USAGE_REVERSE: Breadth.RECORDED,
         _P.USAGE_READ: Breadth.RECORDED,
         _P.JOURNAL_READ: Breadth.RECORDED,
+        _P.JOURNAL_REPLAY: Breadth.RECORDED,
     },
     Role.CUSTOMER: _EVERYBODY
     | {

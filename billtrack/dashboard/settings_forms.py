@@ -44,6 +44,7 @@ SCOPES = {
     Permission.USAGE_REVERSE: "Reverse usage",
     Permission.USAGE_READ: "Read usage",
     Permission.JOURNAL_READ: "Read the journal of sources",
+    Permission.JOURNAL_REPLAY: "Replay refused usage",
     Permission.METERS_READ: "Read meters",
     Permission.STATEMENTS_READ: "Read statements",
     Permission.REPORTS_CREATE: "Generate reports",

@@ -19,6 +19,7 @@ from billtrack.express.answers import Answer, Refusal, answer_with
 from billtrack.express.plain import find_owner, may_spend, plain_body, plain_secret
 from billtrack.extensions import app_combiner, current_calendar, current_settings
 from billtrack.usage import intake
+from billtrack.usage.journal.refusing import note_refused
 from billtrack.usage.submissions import Submission, Terms, UsageInput
 
 PATHS = frozenset({"/api/v1/usage", "/api/v1/usage/"})
@@ -59,6 +60,7 @@ def record(environ: WSGIEnvironment) -> Answer | Refusal | None:
     try:
         stored, is_new = intake.get_answer(item, done.outcome)
     except BilltrackError as error:
+        note_refused(item, error, terms=_terms(done.who, asked))
         return Refusal(error, done.who)
     status = "201 CREATED" if is_new else "200 OK"
     return answer_with(stored, status, ROUTE, done.who, location=location_of(stored))
@@ -105,3 +107,7 @@ def _submissions(asked: Sequence[_Asked], owners: Mapping[int, Principal]) -> li
         )
         for place, who in owners.items()
     ]
+
+
+def _terms(who: Principal, asked: _Asked) -> Terms:
+    return Terms(who.user_id, asked.now, current_calendar(), current_settings().backfill_days)

@@ -34,6 +34,7 @@ MAY_BE_REFUSED: dict[str, tuple[int, ...]] = {
     **dict.fromkeys(("retry_job", "reset_password"), (409,)),
     # What was sent just now is counted in a moment.
     **dict.fromkeys(("show_source", "list_source_hours"), (404,)),
+    **dict.fromkeys(("show_rejected_record", "replay_rejected_record"), (404,)),
     # Neither a password nor a token lies in the collection.
     **dict.fromkeys(("issue_token", "refresh_token"), (401, 429)),
 }

@@ -13,15 +13,18 @@ _json = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 def key_hash(sent: Submission) -> bytes | None:
     """Return the 16 bytes that stand for source and key, or None without a key."""
-    if sent.item.idempotency_key is None:
-        return None
+    key = sent.item.idempotency_key
+    return None if key is None else hash_of(sent.terms.recorded_by_id, sent.item.origin, key)
+
+
+def hash_of(account_id: int, origin: str | None, key: str) -> bytes:
+    """Return the 16 bytes that stand for the key of an account, and of the origin if it has one."""
     # The account is a number, and the length of the origin stands before it: however the
     # parts are written, no two triples look alike.
-    origin = sent.item.origin
-    source = f"{sent.terms.recorded_by_id}"
+    source = f"{account_id}"
     if origin is not None:
         source += f"/{len(origin)}/{origin}"
-    text = f"{source}:{sent.item.idempotency_key}"
+    text = f"{source}:{key}"
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 

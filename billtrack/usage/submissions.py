@@ -29,12 +29,17 @@ class UsageInput:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Who records, at which instant, under which rules."""
+    """Who records, at which instant, under which rules.
+
+    `received_at` is when a record was sent that was refused then and is sent once more by
+    somebody else, now that it can be stored.
+    """
 
     recorded_by_id: int
     now: datetime
     calendar: BillingCalendar
     backfill_days: int
+    received_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,5 +58,5 @@ class Submission:
 
     @property
     def occurred_at(self) -> datetime:
-        """When it was used: now, if nothing else was sent."""
-        return self.item.occurred_at or self.terms.now
+        """When it was used: when it was first received, if nothing else was sent."""
+        return self.item.occurred_at or self.terms.received_at or self.terms.now

@@ -37,6 +37,8 @@ SIGN_IN = {"email": "x@y.example", "password": PASSWORD}
 NEW_USER = {"email": "new@test.example", "name": "New"}
 KEY = {"Idempotency-Key": "the same key"}
 NO_KEY = {"Idempotency-Key": "k" * 256}
+REPLAY = "/rejected-records/{rejected_id}/replay"
+REPLAYED = {"quantity": 5, "event": "api_calls", "user_id": None, "idempotency_key": "replayed"}
 
 # method, documented path, address where it differs, body, status
 CALLS: list[tuple[str, str, str | None, Any, int]] = [
@@ -61,6 +63,12 @@ CALLS: list[tuple[str, str, str | None, Any, int]] = [
     ("post", "/usage/{record_id}/reverse", "/usage/1/reverse", {"reason": "r"}, 200),
     ("post", "/usage/{record_id}/reverse", "/usage/2/reverse", {"reason": "r"}, 409),
     ("post", "/usage/batch", None, {"records": [USAGE, {**USAGE, "quantity": 0}]}, 200),
+    ("get", "/rejected-records", None, None, 200),
+    ("get", "/rejected-records/{rejected_id}", "/rejected-records/1", None, 200),
+    ("get", "/rejected-records/{rejected_id}", "/rejected-records/99", None, 404),
+    ("post", REPLAY, "/rejected-records/1/replay", {"quantity": 0}, 422),
+    ("post", REPLAY, "/rejected-records/1/replay", REPLAYED, 201),
+    ("post", REPLAY, "/rejected-records/1/replay", {}, 200),
     ("post", "/users", None, NEW_USER, 201),
     ("post", "/users", None, NEW_USER, 201),
     ("post", "/users", None, {**NEW_USER, "name": "Other"}, 409),

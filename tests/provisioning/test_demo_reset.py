@@ -279,7 +279,7 @@ def test_it_knows_every_table_that_points_at_accounts() -> None:
     known = {
         *("api_keys", "sessions", "one_time_links", "token_families", "refresh_tokens"),
         *("usage_records", "usage_daily", "usage_sources", "usage_source_hours"),
-        *("usage_imports", "usage_import_refusals"),
+        *("usage_imports", "usage_import_refusals", "usage_rejected_records"),
         *("subscriptions", "jobs", "reports", "letters"),
     }
     owners = {"users", *known}

@@ -17,6 +17,12 @@ from billtrack.core.errors import FieldError, InvalidError, UnparsableError
 MAX_ERRORS = 50
 
 
+class InvalidFields(InvalidError):
+    """The request is not shaped as its schema says."""
+
+    code = "invalid"
+
+
 class StrictAdapter(PydanticAdapter):
     """Reads a request exactly as its schema says: no conversions, errors by field.
 
@@ -41,7 +47,7 @@ class StrictAdapter(PydanticAdapter):
             first, *_ = error.errors(include_url=False, include_context=False, include_input=False)
             if first["type"] == "json_invalid":
                 raise UnparsableError(first["msg"]) from error
-            raise InvalidError(
+            raise InvalidFields(
                 "The request has invalid fields.", errors=field_errors(error)
             ) from error
         return model

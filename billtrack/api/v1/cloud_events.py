@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
@@ -35,7 +35,10 @@ FIELDS = {
 }
 """Where an event says what a record does."""
 
+LONGEST_ORIGIN = 255
+
 _ATTRIBUTE = re.compile(r"[a-z0-9]+")
+_SUBJECT = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 
 
 class EventData(BaseModel):
@@ -68,7 +71,7 @@ class CloudEvent(BaseModel):
 
     specversion: Literal["1.0"]
     id: Annotated[UsageKey, Field(description="The idempotency key")]
-    source: Annotated[PlainText, Field(min_length=1, max_length=255)]
+    source: Annotated[PlainText, Field(min_length=1, max_length=LONGEST_ORIGIN)]
     type: Annotated[
         str,
         Field(
@@ -105,3 +108,28 @@ class CloudEvent(BaseModel):
             metadata=self.data.__pydantic_extra__ or None,
             origin=self.source,
         )
+
+
+def to_item(event: Any) -> tuple[Any, str | None]:
+    """Return a misshapen event as the record that it was to be, as far as it says, and its origin.
+
+    What is no event at all stays as it is.
+    """
+    if not isinstance(event, dict):
+        return event, None
+    data = event.get("data")
+    values = dict(data) if isinstance(data, dict) else {}
+    subject, kind, origin = (event.get(name) for name in ("subject", "type", "source"))
+    is_number = isinstance(subject, str) and _SUBJECT.fullmatch(subject)
+    item = {
+        "user_id": int(str(subject)) if is_number else subject,
+        "event": kind.rpartition(".")[2] if isinstance(kind, str) else kind,
+        "quantity": values.pop("quantity", None),
+        "occurred_at": event.get("time"),
+        "idempotency_key": event.get("id"),
+        "metadata": values or None,
+    }
+    said = {name: value for name, value in item.items() if value is not None}
+    if not isinstance(origin, str) or not origin.isprintable() or len(origin) > LONGEST_ORIGIN:
+        return said, None
+    return said, origin or None

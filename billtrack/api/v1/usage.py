@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
@@ -11,6 +11,7 @@ from billtrack import access
 from billtrack.accounts.permissions import Permission
 from billtrack.api.v1.blueprint import api
 from billtrack.api.v1.idempotency import HEADER, read_key
+from billtrack.api.v1.refused_usage import keep_misshapen
 from billtrack.api.v1.schemas import (
     BillingDate,
     Body,
@@ -29,13 +30,15 @@ from billtrack.api.v1.schemas import (
     page,
     read_period,
 )
-from billtrack.core.errors import InvalidError
-from billtrack.extensions import current_calendar, current_settings
+from billtrack.api.v1.terms import terms
+from billtrack.core.errors import BilltrackError, InvalidError
+from billtrack.extensions import current_calendar
 from billtrack.limits import Budget
 from billtrack.replica.reading import may_be_old
 from billtrack.usage import intake, lookup, queries
+from billtrack.usage.journal.refusing import note_refused
 from billtrack.usage.queries import RecordFilter, RecordView
-from billtrack.usage.rules import Terms, UsageInput
+from billtrack.usage.rules import UsageInput
 
 SAMPLE_RECORD: dict[str, JsonValue] = {
     "user_id": 1,
@@ -118,6 +121,7 @@ class ReverseIn(Body):
 
 @api.post("/usage/")
 @access.require(Permission.USAGE_RECORD, budget=Budget.USAGE)
+@keep_misshapen
 @api.input(NewUsage)
 @api.output(UsageRecordOut, 201)
 @api.doc(responses={200: "The key was used before: the original record", 409: "Conflict"})
@@ -128,7 +132,12 @@ def record_usage(json_data: NewUsage) -> tuple[dict[str, Any], int, dict[str, st
     the same key with other content answers 409.
     """
     item = to_input(json_data, _one_key(json_data.idempotency_key))
-    record, is_new = intake.submit_one(item, terms=terms())
+    rules = terms()
+    try:
+        record, is_new = intake.submit_one(item, terms=rules)
+    except BilltrackError as error:
+        note_refused(item, error, terms=rules)
+        raise
     return record_json(record), 201 if is_new else 200, {"Location": location_of(record)}
 
 
@@ -212,16 +221,6 @@ def to_input(sent: NewUsage, key: str | None) -> UsageInput:
         occurred_at=sent.occurred_at,
         idempotency_key=key,
         metadata=sent.metadata,
-    )
-
-
-def terms() -> Terms:
-    """Return who records now, under which rules."""
-    return Terms(
-        recorded_by_id=access.principal().user_id,
-        now=datetime.now(UTC),
-        calendar=current_calendar(),
-        backfill_days=current_settings().backfill_days,
     )
 
 

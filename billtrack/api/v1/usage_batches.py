@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from flask import request
@@ -13,14 +12,17 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError, W
 from billtrack import access
 from billtrack.accounts.permissions import Permission
 from billtrack.api.v1.blueprint import api, field_errors
-from billtrack.api.v1.cloud_events import FIELDS, MEDIA_TYPE, SAMPLE_EVENT, CloudEvent
+from billtrack.api.v1.cloud_events import FIELDS, MEDIA_TYPE, SAMPLE_EVENT, CloudEvent, to_item
 from billtrack.api.v1.idempotency import HEADER
+from billtrack.api.v1.refused_usage import keep_refused
 from billtrack.api.v1.schemas import Body, Query
-from billtrack.api.v1.usage import NewUsage, terms, to_input
+from billtrack.api.v1.terms import terms
+from billtrack.api.v1.usage import NewUsage, to_input
 from billtrack.core.errors import FieldError, InvalidError
 from billtrack.limits import Budget
 from billtrack.usage.intake import Outcome, Status, submit
-from billtrack.usage.rules import UsageInput
+from billtrack.usage.journal.refusing import Misshapen
+from billtrack.usage.rules import Terms, UsageInput
 
 MAX_RECORDS = 10_000
 MAX_ERRORS = 50
@@ -32,22 +34,21 @@ class BatchRefused(InvalidError):
     code = "batch_refused"
 
 
-@dataclass(frozen=True, slots=True)
-class Misshapen:
-    """A record that is none: what is wrong with its fields."""
-
-    error: InvalidError
-
-
 def _read_one(value: Any, read: Any) -> Any:
     try:
         return read(value)
     except ValidationError as error:
         errors = field_errors(error)
-        return Misshapen(InvalidError(f"{errors[0].field}: {errors[0].detail}", errors=errors))
+        text = f"{errors[0].field}: {errors[0].detail}"
+        return Misshapen(value, InvalidError(text, errors=errors))
 
 
 Sent = UsageInput | Misshapen
+
+
+def _as_record(event: Misshapen) -> Misshapen:
+    item, origin = to_item(event.item)
+    return Misshapen(item, event.error, origin)
 
 
 class CloudEvents(RootModel[list[Annotated[CloudEvent, WrapValidator(_read_one)]]]):
@@ -64,7 +65,7 @@ class CloudEvents(RootModel[list[Annotated[CloudEvent, WrapValidator(_read_one)]
 
     def sent(self) -> list[Sent]:
         """Return each as intake takes it, or what is wrong with it."""
-        return [e if isinstance(e, Misshapen) else e.to_input() for e in self.root]
+        return [_as_record(e) if isinstance(e, Misshapen) else e.to_input() for e in self.root]
 
     def place_of(self, index: int, field: str) -> str:
         """Name the place in the body that says this of a record."""
@@ -142,9 +143,13 @@ def record_batch(query_data: BatchQuery, json_data: BatchIn | CloudEvents) -> di
         raise InvalidError.at(HEADER, "Give each record of a batch an idempotency_key of its own.")
     is_whole, sent = query_data.on_error == "reject", json_data.sent()
     access.charge(Budget.USAGE, cost=len(sent))
-    answers = list(_answers(sent, is_whole=is_whole))
+    rules = terms()
+    answers = list(_answers(sent, is_whole=is_whole, rules=rules))
     if is_whole:
+        # The sender has all of it, and sends all of it again: nothing is kept.
         _require_all(answers, place_of=json_data.place_of)
+    else:
+        keep_refused(sent, answers, rules=rules)
     counts = Counter(answer.status for answer in answers)
     shown = [
         _item_json(index, answer)
@@ -154,12 +159,12 @@ def record_batch(query_data: BatchQuery, json_data: BatchIn | CloudEvents) -> di
     return {**{status.value: counts[status] for status in Status}, "results": shown}
 
 
-def _answers(records: Sequence[Sent], *, is_whole: bool) -> Iterator[Outcome]:
+def _answers(records: Sequence[Sent], *, is_whole: bool, rules: Terms) -> Iterator[Outcome]:
     """Yield an outcome for each record, in order; stores nothing if that would not be all."""
     shaped = [record for record in records if not isinstance(record, Misshapen)]
     is_refused = is_whole and len(shaped) < len(records)
     inputs = [] if is_refused else shaped
-    outcomes = iter(submit(inputs, terms=terms(), is_whole=is_whole))
+    outcomes = iter(submit(inputs, terms=rules, is_whole=is_whole))
     for record in records:
         if isinstance(record, Misshapen):
             yield Outcome(Status.REJECTED, error=record.error)

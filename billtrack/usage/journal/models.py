@@ -1,13 +1,13 @@
-"""Tables: usage_sources, usage_source_hours."""
+"""Tables: usage_sources, usage_source_hours, usage_rejected_records."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, ForeignKey, Index
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, LargeBinary, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from billtrack.db import Base, UTCDateTime
+from billtrack.db import Base, BigId, UTCDateTime
 
 
 class UsageSource(Base):
@@ -46,3 +46,36 @@ class UsageSourceHour(Base):
     conflict: Mapped[int] = mapped_column(BigInteger)
     rejected: Mapped[int] = mapped_column(BigInteger)
     reversed: Mapped[int] = mapped_column(BigInteger)
+
+
+class RejectedRecord(Base):
+    """A record that was refused: as it was sent, and why; kept for 30 days.
+
+    `item` is JSON text of at most 8 KiB and without secrets; `is_whole` unless that left
+    something out. `key_hash` is that of its idempotency key: sent again under the key it is the
+    same row. `user_id` is the number that it names, which need not be anybody's. `record_id`
+    is the usage record that it became in the end.
+    """
+
+    __tablename__ = "usage_rejected_records"
+    __table_args__ = (
+        Index(None, "account_id", "id"),
+        Index(None, "last_received_at"),
+        Index(None, "user_id"),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    origin: Mapped[str | None] = mapped_column(String(255))
+    key_hash: Mapped[bytes | None] = mapped_column(LargeBinary(16), unique=True)
+    user_id: Mapped[int | None] = mapped_column(BigInteger)
+    item: Mapped[str] = mapped_column(Text)
+    is_whole: Mapped[bool]
+    code: Mapped[str] = mapped_column(String(64))
+    detail: Mapped[str] = mapped_column(Text)
+    errors: Mapped[str] = mapped_column(Text)
+    first_received_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    last_received_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    times: Mapped[int] = mapped_column(Integer)
+    record_id: Mapped[int | None] = mapped_column(BigInteger)
+    replayed_at: Mapped[datetime | None] = mapped_column(UTCDateTime)

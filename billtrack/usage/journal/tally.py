@@ -7,11 +7,11 @@ hour that runs is kept at hand, and nothing is made anew for each of them.
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 from flask import current_app
 
@@ -23,7 +23,16 @@ if TYPE_CHECKING:
 
 EXTENSION = "billtrack.usage_journal"
 HOUR = timedelta(hours=1)
-LATE, REVERSED = "late", "reversed"
+LATE, REVERSED, REJECTED = "late", "reversed", "rejected"
+
+MOST_KEPT = 100
+"""Refused records of a source that are kept of an hour; more are only counted."""
+
+MOST_WAITING = 1000
+"""Refused records that wait in memory to be stored, of all sources."""
+
+RefusedRow = Mapping[str, Any]
+"""A row of the table of refused records."""
 
 
 @dataclass(slots=True)
@@ -56,11 +65,16 @@ class Tally:
         self._lock = threading.Lock()
         self._hours: dict[datetime, Hour] = {}
         self._current: Hour | None = None
+        self._refused: list[RefusedRow] = []
+        self._kept: Counter[int] = Counter()
+        self._kept_since = datetime.min.replace(tzinfo=UTC)
+        self._awake = threading.Event()
 
     def count(self, submissions: Sequence[Submission], outcomes: Sequence[Outcome]) -> None:
         """Count what was decided; what others only held back was not.
 
-        All of a group counts for the hour in which the last of it arrived.
+        Nor does a source do what others send once more for it. All of a group counts for the
+        hour in which the last of it arrived.
         """
         terms = submissions[-1].terms
         now = terms.now
@@ -68,7 +82,8 @@ class Tally:
             hour = self._hour_of(terms)
             counts, month_start = hour.counts, hour.month_start
             for sent, outcome in zip(submissions, outcomes, strict=True):
-                if outcome.record_id or outcome.error:
+                is_replay = sent.terms.received_at is not None
+                if (outcome.record_id or outcome.error) and not is_replay:
                     source = sent.terms.recorded_by_id
                     counts[source, outcome.status.value] += 1
                     if outcome.stored is not None and outcome.stored.day < month_start:
@@ -81,19 +96,63 @@ class Tally:
         with self._lock:
             self._hour_of(terms).counts[source, REVERSED] += 1
 
-    def take(self) -> Collection[Hour]:
-        """Return what was noted, and begin anew."""
+    def count_misshapen(self, terms: Terms) -> None:
+        """Count an item that is refused because it is no record."""
         with self._lock:
-            taken, self._hours, self._current = self._hours, {}, None
-        return taken.values()
+            hour, source = self._hour_of(terms), terms.recorded_by_id
+            hour.counts[source, REJECTED] += 1
+            hour.first.setdefault(source, terms.now)
+            hour.last[source] = terms.now
 
-    def give_back(self, taken: Collection[Hour]) -> None:
-        """Note again what could not be stored."""
+    def has_room(self, terms: Terms) -> bool:
+        """Take one of the places that the source has in this hour for refused records."""
         with self._lock:
-            for hour in taken:
+            starts_at = hour_of(terms.now)
+            if starts_at != self._kept_since:
+                self._kept, self._kept_since = Counter(), starts_at
+            self._kept[terms.recorded_by_id] += 1
+            is_free = self._kept[terms.recorded_by_id] <= MOST_KEPT
+            return is_free and len(self._refused) < MOST_WAITING
+
+    def keep(self, refused: RefusedRow) -> None:
+        """Keep a refused record until it is stored, which is soon."""
+        with self._lock:
+            self._refused.append(refused)
+        self.wake()
+
+    def wake(self) -> None:
+        """Let whoever waits in `wait` go on."""
+        self._awake.set()
+
+    def wait(self, seconds: float) -> None:
+        """Wait until there is something to store soon, and no longer than this."""
+        self._awake.wait(seconds)
+        self._awake.clear()
+
+    def take_hours(self) -> Collection[Hour]:
+        """Return what was counted, and begin anew."""
+        with self._lock:
+            hours, self._hours, self._current = self._hours, {}, None
+        return hours.values()
+
+    def give_back_hours(self, hours: Collection[Hour]) -> None:
+        """Count again what could not be stored."""
+        with self._lock:
+            for hour in hours:
                 mine = self._hours.setdefault(hour.starts_at, hour)
                 if mine is not hour:
                     mine.add(hour)
+
+    def take_refused(self) -> Sequence[RefusedRow]:
+        """Return the refused records that wait to be stored; none waits afterwards."""
+        with self._lock:
+            refused, self._refused = self._refused, []
+        return refused
+
+    def give_back_refused(self, refused: Sequence[RefusedRow]) -> None:
+        """Let what could not be stored wait again."""
+        with self._lock:
+            self._refused = [*refused, *self._refused]
 
     def _hour_of(self, terms: Terms) -> Hour:
         """Return the hour that is noted at the moment; only with the lock."""

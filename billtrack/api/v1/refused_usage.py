@@ -1,0 +1,56 @@
+"""What the API refuses as usage is left with the journal, to be fixed and sent once more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+from flask import request
+from pydantic_core import from_json
+
+from billtrack.api.v1.blueprint import InvalidFields
+from billtrack.api.v1.bodies import read_body
+from billtrack.api.v1.idempotency import HEADER
+from billtrack.api.v1.terms import terms
+from billtrack.usage.batch import Outcome
+from billtrack.usage.journal.refusing import Misshapen, note_misshapen, note_refused
+from billtrack.usage.submissions import Terms, UsageInput
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def keep_misshapen(view: Callable[P, R]) -> Callable[P, R]:
+    """Keep the body of a request that is not shaped as its schema says, if it is an object.
+
+    Stands between the permission and what reads the body.
+    """
+
+    @wraps(view)
+    def watched(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return view(*args, **kwargs)
+        except InvalidFields as error:
+            item = from_json(read_body(request) or b"{}", allow_inf_nan=False)
+            if isinstance(item, dict):
+                note_misshapen(Misshapen(_with_key(item), error), terms=terms())
+            raise
+
+    return watched
+
+
+def keep_refused(
+    sent: Sequence[UsageInput | Misshapen], answers: Sequence[Outcome], *, rules: Terms
+) -> None:
+    """Keep what was refused of a batch."""
+    for one, answer in zip(sent, answers, strict=True):
+        if isinstance(one, Misshapen):
+            note_misshapen(one, terms=rules)
+        elif answer.error is not None:
+            note_refused(one, answer.error, terms=rules)
+
+
+def _with_key(item: dict[str, Any]) -> dict[str, Any]:
+    key = request.headers.get(HEADER)
+    return item if key is None else {"idempotency_key": key, **item}

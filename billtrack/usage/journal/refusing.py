@@ -1,0 +1,72 @@
+"""Note what was refused, so that it can be looked at, fixed and sent once more.
+
+Each is kept in memory until the thread of `writing` stores it, a moment later and in a
+transaction of its own: the answer to the sender does not wait for it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from billtrack.core.errors import BilltrackError, ConflictError, InvalidError
+from billtrack.usage.journal.items import item_of, kept_text, named_user, usable_key
+from billtrack.usage.journal.tally import current_tally
+from billtrack.usage.keys import hash_of
+from billtrack.usage.submissions import Terms, UsageInput
+
+MOST_ERRORS = 20
+LONGEST_DETAIL = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Misshapen:
+    """An item that has not the shape of a record: as it was sent, and what is wrong with it."""
+
+    item: Any
+    error: InvalidError
+    origin: str | None = None
+
+
+def note_refused(sent: UsageInput, error: BilltrackError, *, terms: Terms) -> None:
+    """Keep a record that intake has refused and counted; what may be tried again is not kept."""
+    if isinstance(error, InvalidError | ConflictError):
+        _note(item_of(sent), sent.origin, error, terms)
+
+
+def note_misshapen(sent: Misshapen, *, terms: Terms) -> None:
+    """Count and keep an item that intake has never seen."""
+    current_tally().count_misshapen(terms)
+    _note(sent.item, sent.origin, sent.error, terms)
+
+
+def _note(item: Any, origin: str | None, error: BilltrackError, terms: Terms) -> None:
+    tally = current_tally()
+    if tally.has_room(terms):
+        tally.keep(_row(item, origin, error, terms.recorded_by_id, terms.now))
+
+
+def _row(
+    item: Any, origin: str | None, error: BilltrackError, account_id: int, at: datetime
+) -> Mapping[str, Any]:
+    text, is_whole = kept_text(item)
+    key = usable_key(item)
+    errors = [[one.field[:255], one.detail[:LONGEST_DETAIL]] for one in error.errors]
+    return {
+        "account_id": account_id,
+        "origin": origin,
+        "key_hash": None if key is None else hash_of(account_id, origin, key),
+        "user_id": named_user(item),
+        "item": text,
+        "is_whole": is_whole,
+        "code": error.code,
+        # PostgreSQL stores no text with NUL in it.
+        "detail": error.detail[:LONGEST_DETAIL].replace("\0", ""),
+        "errors": json.dumps(errors[:MOST_ERRORS]),
+        "first_received_at": at,
+        "last_received_at": at,
+        "times": 1,
+    }
