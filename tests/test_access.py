@@ -82,6 +82,12 @@ API: dict[str, tuple[str, str, Any, tuple[str, str, str, str]]] = {
         {"event": "api_calls"},
         (ALL, ALL, OWN, NONE),
     ),
+    "api.reconcile_usage": (
+        "POST",
+        "/api/v1/usage/reconciliation",
+        {"totals": [], "account_id": "{source}", "from": "2026-10-01", "to": "2026-10-02"},
+        (ALL, ALL, OWN, NONE),
+    ),
     "api.list_users": ("GET", "/api/v1/users", None, (ALL, ALL, NONE, ALL)),
     "api.create_user": (
         "POST",
@@ -201,6 +207,13 @@ PAGES: dict[str, tuple[str, str, Any, tuple[str, str, str, str]]] = {
         "/usage/imports/{imported}/cancel",
         None,
         (ALL, ALL, OWN, NONE),
+    ),
+    "dashboard.reconciliation": ("GET", "/usage/reconciliation", None, (ALL, ALL, ALL, NONE)),
+    "dashboard.reconcile_usage": (
+        "POST",
+        "/usage/reconciliation",
+        {"account_id": "{source}", "from": "2026-10-01", "to": "2026-10-02"},
+        (ALL, ALL, "ok 422", NONE),
     ),
     "dashboard.settings": ("GET", "/settings", None, (ALL, ALL, ALL, ALL)),
     "dashboard.profile": ("GET", "/settings/profile", None, (ALL, ALL, ALL, ALL)),

@@ -13,6 +13,7 @@ from billtrack.dashboard import (  # noqa: F401 (importing a module adds its rou
     customer_list,
     customers,
     overview,
+    reconciliation,
     recovery,
     reports,
     settings,

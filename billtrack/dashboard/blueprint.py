@@ -27,6 +27,8 @@ AREA_OF = {
     "dashboard.usage_imports": "dashboard.usage",
     "dashboard.import_usage": "dashboard.usage",
     "dashboard.usage_import": "dashboard.usage",
+    "dashboard.reconciliation": "dashboard.usage",
+    "dashboard.reconcile_usage": "dashboard.usage",
     "dashboard.generate_report": "dashboard.reports",
     "dashboard.report_job": "dashboard.reports",
     "dashboard.profile": "dashboard.settings",

@@ -18,6 +18,7 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Integer,
+    SQLColumnExpression,
     bindparam,
     cast,
     delete,
@@ -125,12 +126,7 @@ def recorded_totals(
     user_id: int, *, meter_id: int | None = None
 ) -> dict[tuple[int, datetime], Total]:
     """Return what the records of a user sum to, by meter and quarter of an hour (its start)."""
-    if db.session.get_bind().dialect.name == "postgresql":
-        seconds: ColumnElement[Any] = func.floor(func.extract("epoch", UsageRecord.occurred_at))
-    else:
-        # Without its fraction, which SQLite would round up into the next second, and day.
-        seconds = func.strftime("%s", func.substr(UsageRecord.occurred_at, 1, 19))
-    slot = cast(seconds, BigInteger) // SLOT
+    slot = seconds_of(UsageRecord.occurred_at) // SLOT
     query = (
         select(UsageRecord.meter_id, slot, func.sum(UsageRecord.quantity), func.count())
         .where(UsageRecord.user_id == user_id)
@@ -142,6 +138,16 @@ def recorded_totals(
         (meter, datetime.fromtimestamp(number * SLOT, UTC)): Total(int(quantity), count)
         for meter, number, quantity, count in db.session.execute(query)
     }
+
+
+def seconds_of(instant: SQLColumnExpression[datetime]) -> ColumnElement[int]:
+    """Return the whole seconds of an instant since 1970."""
+    if db.session.get_bind().dialect.name == "postgresql":
+        seconds: ColumnElement[Any] = func.floor(func.extract("epoch", instant))
+    else:
+        # Without its fraction, which SQLite would round up into the next second, and day.
+        seconds = func.strftime("%s", func.substr(instant, 1, 19))
+    return cast(seconds, BigInteger)
 
 
 def rolled_up_totals(user_id: int) -> dict[tuple[int, date], Total]:

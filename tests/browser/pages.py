@@ -25,7 +25,7 @@ ACCOUNTS = (
     "/settings/accounts/{customer}",
     "/settings/accounts/{customer}/deactivate",
 )
-RECORDING = ("/usage/imports", "/usage/imports/{import}")
+RECORDING = ("/usage/imports", "/usage/imports/{import}", "/usage/reconciliation")
 MANAGED = (
     "/",
     "/customers",

@@ -33,6 +33,7 @@ QUOTE = {
     "usage": {"api_calls": 500000, "vm_uptime": 3},
 }
 USAGE = {"quantity": 500000, "event": "api_calls", "user_id": None, "metadata": {"a": 1.5}}
+TOTAL = {"day": "2026-10-01", "event": "api_calls", "quantity": 1}
 SIGN_IN = {"email": "x@y.example", "password": PASSWORD}
 NEW_USER = {"email": "new@test.example", "name": "New"}
 KEY = {"Idempotency-Key": "the same key"}
@@ -69,6 +70,9 @@ CALLS: list[tuple[str, str, str | None, Any, int]] = [
     ("post", REPLAY, "/rejected-records/1/replay", {"quantity": 0}, 422),
     ("post", REPLAY, "/rejected-records/1/replay", REPLAYED, 201),
     ("post", REPLAY, "/rejected-records/1/replay", {}, 200),
+    ("post", "/usage/reconciliation", None, {"totals": [TOTAL]}, 200),
+    ("post", "/usage/reconciliation", None, {"totals": []}, 422),
+    ("post", "/usage/reconciliation", None, {"totals": [TOTAL], "account_id": 99}, 404),
     ("post", "/users", None, NEW_USER, 201),
     ("post", "/users", None, NEW_USER, 201),
     ("post", "/users", None, {**NEW_USER, "name": "Other"}, 409),

@@ -269,6 +269,8 @@ def _values(form: Element) -> Iterator[tuple[str, str]]:
             chosen = next((o for o in options if "selected" in o.attrib), next(iter(options), None))
             if chosen is not None:
                 yield name, chosen.get("value", text_of(chosen))
+        elif control.tag == "textarea":
+            yield name, control.text or ""
         elif control.tag == "input" and control.get("type") != "submit":
             yield name, control.get("value", "")
 

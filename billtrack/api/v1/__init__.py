@@ -12,6 +12,7 @@ from billtrack.api.v1 import (  # noqa: F401 (importing a module adds its routes
     meters,
     openapi,
     plans,
+    reconciliation,
     rejected_records,
     reports,
     sources,
