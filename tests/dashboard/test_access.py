@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from apiflask import APIFlask
 
-from billtrack.accounts.models import ApiKey, UserSession
+from billtrack.accounts.models import ApiKey, TokenFamily, UserSession
+from billtrack.db import transaction
 from billtrack.extensions import db
 from billtrack.jobs.models import Job
 from billtrack.reports.models import Report
@@ -77,6 +79,7 @@ FORMS = {
     "/settings/api-keys/{key}/rotate": (422, 404, 404, 422, 404),
     "/settings/api-keys/{key}/revoke": (303, 404, 404, 303, 404),
     "/settings/sessions/{session}/revoke": (404, 404, 404, 303, 404),
+    "/settings/programs/{program}/revoke": (404, 404, 404, 303, 404),
     "/settings/sessions/revoke-others": (303, 303, 303, 303, 303),
     "/sign-out": (303, 303, 303, 303, 303),
 }
@@ -107,7 +110,14 @@ def names(app: APIFlask, cast: Cast, run_jobs: RunJobs) -> dict[str, Any]:
     assert report.path is not None
     file = report.path.rpartition("/")[2]
     create_session(cast.customer)
+    now = datetime.now(UTC)
+    family = TokenFamily(
+        user_id=cast.customer.id, created_at=now, renewed_at=now, expires_at=now + timedelta(days=1)
+    )
+    with transaction() as session:
+        session.add(family)
     return {
+        "program": family.id,
         "customer": cast.customer.id,
         "job": report.job_id,
         "import": create_import(cast.other_provider),
@@ -180,7 +190,7 @@ def test_it_takes_no_form_from_a_visitor(app: APIFlask, cast: Cast, names: dict[
 def test_the_tables_leave_out_no_page(app: APIFlask) -> None:
     rules = [r for r in app.url_map.iter_rules() if r.endpoint.startswith(("dashboard.", "docs."))]
     adapter = app.url_map.bind("localhost")
-    names = ("customer", "job", "import", "file", "key", "session")
+    names = ("customer", "job", "import", "file", "key", "session", "program")
     known = {
         adapter.match(path.partition("?")[0].format(**dict.fromkeys(names, 1)), method)[0]
         for method, table in (("GET", PAGES), ("POST", FORMS))
