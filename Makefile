@@ -15,7 +15,7 @@ run: ## set up, then start billtrack with demo data on http://localhost:6009
 
 test: ## set up, then run the whole test suite (ARGS='-k rating' for a part)
 	@PYTHON='$(PYTHON)' scripts/set-up test
-	@$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 e2e: ## run the tests in a real browser (tests/browser)
 	@PYTHON='$(PYTHON)' scripts/set-up test

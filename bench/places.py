@@ -19,8 +19,9 @@ from billtrack.provisioning.initialise import initialise
 from billtrack.supervisor import web_command
 from tests.cast import create_user
 from tests.scenarios.accounts import Account, create_account
-from tests.scenarios.harness import BILLTRACK, Installation, descendants, eventually, free_port
+from tests.scenarios.harness import BILLTRACK, Installation, descendants, eventually
 from tests.services import GivenPostgresServer, PostgresServer, start_postgres, unique_name
+from tests.services.processes import free_port
 
 CUSTOMERS = 200
 Server = subprocess.Popen[bytes]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +30,22 @@ from tests.services import (
     unique_name,
 )
 
+LONGEST = ("browser", "scenarios", "client", "replica", "backups", "test_pgbouncer.py", "api")
+"""What takes longest for a file: begun first, so that all workers of pytest-xdist end together."""
+
 SECRET = SecretStr("a secret of the test suite that guards nothing at all")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, then go by the number of tests."""
+    tests = Path(__file__).parent
+    sizes = Counter(item.path for item in items)
+
+    def order(item: pytest.Item) -> tuple[int, int]:
+        part = item.path.relative_to(tests).parts[0]
+        return (LONGEST.index(part) if part in LONGEST else len(LONGEST), -sizes[item.path])
+
+    items.sort(key=order)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -30,8 +30,8 @@ from billtrack.installation.operations import beat
 from billtrack.supervisor import PROJECT_DIR
 from tests.cast import Cast
 from tests.conftest import SECRET
-from tests.scenarios.harness import free_port
 from tests.services import PostgresServer, unique_name
+from tests.services.processes import free_port
 from tests.terminal import Terminal
 
 PASSWORD = "a sentence is easier than a riddle"

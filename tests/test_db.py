@@ -152,7 +152,7 @@ def test_it_makes_the_second_writer_wait(app: APIFlask) -> None:
             order.append("first")
 
     def second() -> None:
-        entered.wait(5)
+        assert entered.wait(60)
         with transaction() as session:
             row = session.query(Meter).filter_by(code="api_calls").with_for_update().one()
             row.name += "2"

@@ -159,7 +159,7 @@ def test_every_thread_of_the_web_server_finds_a_connection(
 
     def hold() -> None:
         db.session.execute(text("SELECT 1"))
-        together.wait(timeout=20)
+        together.wait(timeout=60)
 
     in_threads(app, [hold] * WEB_CONNECTIONS)
     with app.app_context():

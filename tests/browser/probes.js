@@ -1,5 +1,7 @@
 // What the tests ask a page about itself; set beside axe, once for each page that is loaded.
 const COLOURS = ["color-contrast", "link-in-text-block"];
+// Only what told() and tooFaint() read: the rest of the answer takes as long as the looking.
+const BRIEFLY = { resultTypes: ["violations", "incomplete"], selectors: false };
 const told = (rule) =>
   rule.nodes.map((node) => `${rule.id} (${rule.impact}): ${node.html.slice(0, 160)}`);
 
@@ -7,7 +9,7 @@ window.probes = {
   // What is wrong whatever the colours, each fault as one line. seen: selectors of what is known.
   async faults(seen) {
     const rules = Object.fromEntries(COLOURS.map((id) => [id, { enabled: false }]));
-    const found = await axe.run({ exclude: seen }, { rules });
+    const found = await axe.run({ exclude: seen }, { rules, ...BRIEFLY });
     return [
       ...this.tooWide().map((name) => `too wide: ${name}`),
       ...found.violations.flatMap(told),
@@ -17,7 +19,8 @@ window.probes = {
 
   // What cannot be told from what lies under or beside it.
   async faintness(seen) {
-    const found = await axe.run({ exclude: seen }, { runOnly: COLOURS, elementRef: true });
+    const options = { runOnly: COLOURS, elementRef: true, ...BRIEFLY };
+    const found = await axe.run({ exclude: seen }, options);
     const contrast = (rule) => rule.id === "color-contrast";
     const undecided = found.incomplete.filter(contrast).flatMap((rule) => rule.nodes);
     return [

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -29,6 +28,7 @@ from billtrack.process import tied_command
 from billtrack.provisioning.initialise import initialise
 from billtrack.supervisor import PROJECT_DIR
 from tests.conftest import make_settings
+from tests.services.processes import free_port
 
 START_SECONDS = 60
 
@@ -61,7 +61,7 @@ class Workshop(Site):
 @contextmanager
 def run_demo(folder: Path) -> Iterator[Site]:
     """Run `billtrack up` on a free port with demo data, and wait for its worker, too."""
-    port = _free_port()
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     environment = {
         **{name: value for name, value in os.environ.items() if "BILLTRACK" not in name},
@@ -97,7 +97,7 @@ def run_workshop(folder: Path) -> Iterator[Workshop]:
 
     Jobs stay in the state that a test gives them, and nothing has to be waited for.
     """
-    port = _free_port()
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     settings = make_settings(folder, port=port, public_url=url)
     with pytest.MonkeyPatch.context() as patch:
@@ -134,14 +134,8 @@ def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> 
 
 def _is_ready(url: str) -> bool:
     try:
-        with urllib.request.urlopen(f"{url}/api/v1/health", timeout=5) as answer:
+        with urllib.request.urlopen(f"{url}/api/v1/health", timeout=20) as answer:
             checks = json.load(answer)["checks"]
     except (urllib.error.URLError, ConnectionError, TimeoutError):
         return False
     return set(checks.values()) == {"ok"}
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

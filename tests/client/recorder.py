@@ -35,7 +35,7 @@ def main() -> None:
     name = "parent" if child else "child"
     for number in range(PART):
         record(client, int(user), f"{prefix}-{name}", number)
-    is_sent = client.close(timeout=30)
+    is_sent = client.close(timeout=60)
     if child == 0:
         os._exit(0 if is_sent else 1)
     _, status = os.waitpid(child, 0)

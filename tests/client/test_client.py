@@ -54,7 +54,7 @@ def test_it_records_what_it_is_told(running: Server) -> None:
         )
         second = client.record(running.customer.id, "api_calls", 10**15)
         after = datetime.now(UTC)
-        assert client.flush(timeout=20)
+        assert client.flush(timeout=60)
     newest, oldest = records(running.installation, running.provider.key)
     assert (oldest["idempotency_key"], newest["idempotency_key"]) == (first, second)
     assert first == "a key of mine"
@@ -75,7 +75,7 @@ def test_it_hands_on_what_the_server_refuses_and_sends_the_rest(
         taken = next(iter(sent))
         client.record(running.customer.id, "api_calls", 999, idempotency_key=taken)
         sent |= record_many(client, running, range(10, 20))
-        assert client.close(timeout=20)
+        assert client.close(timeout=60)
     codes = {(one.record["idempotency_key"], one.code) for one in refused}
     assert codes == {
         ("no meter", "unknown_event"),
@@ -102,7 +102,7 @@ def test_a_callback_that_fails_stops_nothing(
     with made(running, on_refused=fail) as client:
         client.record(running.customer.id, "tea", 5)
         sent = record_many(client, running, range(120))
-        assert client.close(timeout=20)
+        assert client.close(timeout=60)
     assert_recorded(running, sent)
     assert "on_refused failed" in caplog.text
 
@@ -264,6 +264,6 @@ def test_many_threads_record_at_once(running: Server, tmp_path: Path) -> None:
             thread.start()
         for thread in threads:
             thread.join()
-        assert client.flush(timeout=30)
+        assert client.flush(timeout=60)
     assert len(sent) == 800
     assert_recorded(running, sent)

@@ -69,7 +69,7 @@ def test_what_a_killed_client_recorded_is_sent_in_order_by_the_next(
     server.start()
     with made(server, spool=spool) as client:
         own = client.record(server.customer.id, "api_calls", 1, idempotency_key="own-0")
-        assert client.flush(timeout=30)
+        assert client.flush(timeout=60)
     keys = stored_keys(server)
     counts = {name: sum(key.startswith(name) for key in keys) for name in said}
     # A process may die after it has recorded and before it has said so.
@@ -89,7 +89,7 @@ def test_a_line_that_a_client_died_over_harms_no_other(server: Server, tmp_path:
     last.write_bytes(b"".join(lines) + b"\0" * 30 + b"\n" + lines[0] + lines[0][:40])
     server.start()
     with made(server, spool=spool) as client:
-        assert client.flush(timeout=30)
+        assert client.flush(timeout=60)
     keys = stored_keys(server)
     assert len(keys) >= 20
     assert keys == [f"first-{n}" for n in range(len(keys))]
@@ -110,10 +110,10 @@ def test_processes_share_a_spool_while_servers_and_clients_die(
     server.start()
     for _ in range(3):  # what the dead have left, while another is alive
         with made(server, spool=spool) as client:
-            assert client.flush(timeout=30)
+            assert client.flush(timeout=60)
     said["p2"] = kill_after(processes[2], len(processes[2].lines) + 100)
     with made(server, spool=spool) as client:
-        assert client.flush(timeout=30)
+        assert client.flush(timeout=60)
     keys = stored_keys(server)
     for name, count in said.items():
         own = [key for key in keys if key.startswith(name)]
@@ -164,5 +164,5 @@ def test_a_full_disk_or_a_lost_folder_stops_nobody(
             patched.setattr(os, "write", full)
             sent |= record_many(client, running, range(5, 200))
         sent |= record_many(client, running, range(200, 220))
-        assert client.flush(timeout=30)
+        assert client.flush(timeout=60)
     assert_recorded(running, sent)

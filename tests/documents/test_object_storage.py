@@ -14,7 +14,8 @@ import pytest
 from billtrack.documents.object_storage import ObjectStorage, StorageUnavailable
 from billtrack.documents.storage import DocumentGone, open_storage
 from billtrack.process import tied_command
-from tests.scenarios.harness import eventually, free_port
+from tests.scenarios.harness import eventually
+from tests.services.processes import free_port
 
 BUCKET = "billtrack-test"
 

@@ -109,7 +109,7 @@ def test_a_process_at_work_ends_with_the_worker_that_is_killed() -> None:
         # Loading takes less than two seconds: it is in the middle of the document.
         eventually(lambda: seconds_at_work(process) > 2, lambda: worker.text)
         worker.kill9()
-        eventually(lambda: not is_alive(process), "end of the process", seconds=5)
+        eventually(lambda: not is_alive(process), "end of the process")
 
 
 def test_it_goes_on_when_a_process_is_killed_while_idle(

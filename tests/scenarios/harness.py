@@ -9,7 +9,6 @@ import os
 import re
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -30,6 +29,7 @@ from billtrack.config import Settings
 from billtrack.extensions import db
 from billtrack.process import tied_command
 from tests.conftest import make_settings
+from tests.services.processes import free_port
 
 BILLTRACK = [sys.executable, "-P", "-m", "billtrack.cli"]
 PATIENCE = 60.0
@@ -43,12 +43,6 @@ def eventually(is_so: Callable[[], object], what: object, *, seconds: float = PA
             return
         time.sleep(0.02)
     pytest.fail(f"not within {seconds:g} seconds: {what() if callable(what) else what}")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def is_alive(pid: int) -> bool:
@@ -157,8 +151,8 @@ class Running:
         return self.wait()
 
     def wait(self) -> int:
-        code = self.process.wait(timeout=40)
-        self._reader.join(timeout=5)
+        code = self.process.wait(timeout=PATIENCE)
+        self._reader.join(timeout=PATIENCE)
         return code
 
     def kill9(self) -> None:

@@ -15,8 +15,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from billtrack.accounts.permissions import Role
 from billtrack.metrics.sharing import PREFIX
 from tests.scenarios.accounts import create_account
-from tests.scenarios.harness import Installation, Running, eventually, free_port
+from tests.scenarios.harness import Installation, Running, eventually
 from tests.scenarios.jobs import create_busy_customer, request_reports, wait_for_all
+from tests.services.processes import free_port
 
 TOKEN = "a token of the tests alone"
 RECORD = {"quantity": 1, "event": "api_calls", "user_id": 1}

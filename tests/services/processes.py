@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import pwd
 import shutil
@@ -11,7 +12,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
@@ -20,8 +21,14 @@ import pytest
 
 from billtrack.process import tied_command
 
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 FOLDER_PREFIX = "billtrack-test-"
+PORTS = range(16_000, 32_000)
+"""Below those that systems give to outgoing connections."""
+
+# Processes of pytest-xdist begin far from each other: their ids differ by little.
+_first = os.getpid() * 997 % len(PORTS)
+_ports: Iterator[int] = itertools.cycle([*PORTS[_first:], *PORTS[:_first]])
 
 
 def package_folder(name: str) -> Path | None:
@@ -69,9 +76,16 @@ def remove_left_folders() -> None:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port that nobody listens on and that no connection is given by the system.
+
+    Ports of the system's own choice are those of outgoing connections, too: until a server
+    binds such a one, some other test may have it.
+    """
+    for port in _ports:
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError
 
 
 def wait_until(answers: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:

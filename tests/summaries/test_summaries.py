@@ -152,7 +152,7 @@ def test_the_latest_count_stays_whoever_is_done_last(world: World) -> None:
 def test_two_workers_at_once_leave_one_count(
     world: World, app: APIFlask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    meet = threading.Barrier(2, timeout=30)
+    meet = threading.Barrier(2, timeout=60)
     count = count_month
 
     def count_together(*args: Any, **options: Any) -> Any:

@@ -17,6 +17,7 @@ from billtrack.db import transaction
 from billtrack.extensions import db
 
 T = TypeVar("T")
+PATIENCE = 60.0
 Call = tuple[str, str, Any, dict[str, str]]
 """method, path, JSON body, headers"""
 
@@ -27,7 +28,7 @@ def in_threads(app: Flask, actions: Sequence[Callable[[], T]]) -> list[T]:
 
     def run(action: Callable[[], T]) -> T:
         with app.app_context():
-            start.wait(timeout=10)
+            start.wait(timeout=PATIENCE)
             return action()
 
     with ThreadPoolExecutor(len(actions)) as threads:
@@ -47,7 +48,7 @@ def overlapping(app: Flask, first: Callable[[], T], second: Callable[[], T]) -> 
         return result
 
     def follow() -> T:
-        is_done.wait(timeout=10)
+        assert is_done.wait(timeout=PATIENCE)
         with transaction():
             return second()
 
@@ -60,7 +61,7 @@ def in_processes(settings: Settings, calls: Sequence[Call], *, times: int) -> li
     with context.Manager() as manager, ProcessPoolExecutor(times, context) as processes:
         start = manager.Barrier(times)
         work = [processes.submit(_send, settings, calls, start) for _ in range(times)]
-        return [future.result(timeout=60) for future in work]
+        return [future.result(timeout=PATIENCE) for future in work]
 
 
 def _send(settings: Settings, calls: Sequence[Call], start: Any) -> list[Any]:
@@ -68,7 +69,7 @@ def _send(settings: Settings, calls: Sequence[Call], start: Any) -> list[Any]:
     client = app.test_client(use_cookies=False)
     answers = []
     for method, path, body, headers in calls:
-        start.wait(timeout=30)
+        start.wait(timeout=PATIENCE)
         answer = client.open(path, method=method, json=body, headers=headers)
         answers.append((answer.status_code, answer.get_json()))
     with app.app_context():

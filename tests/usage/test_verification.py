@@ -118,7 +118,7 @@ def test_usage_that_arrives_during_a_repair_is_counted_once(app: APIFlask, cast:
             sent.set()
 
     def mend() -> None:
-        sent.wait(timeout=10)
+        assert sent.wait(timeout=60)
         repair_all(found)
 
     in_threads(app, [record, record, mend])
