@@ -59,11 +59,11 @@ def remove_demo(settings: Settings, storage: Storage, *, now: datetime) -> None:
     """
     newest = Month.of(BillingCalendar(settings.timezone).today(now))
     _require_untouched(newest)
-    job_ids = db.session.scalars(_jobs()).all()
+    folders = _folders()
     end_read()
     # Files go first: killed in between, the rows still say which files are to go.
-    for job_id in job_ids:
-        storage.remove(str(job_id))
+    for folder in folders:
+        storage.remove(folder)
     with transaction():
         # Whoever records for a demo account meanwhile waits here, and then finds it gone.
         db.session.execute(_users().with_for_update())
@@ -135,7 +135,7 @@ def _last_removal() -> ScalarSelect[int]:
 
 def _delete_all(job_ids: Sequence[int]) -> None:
     records = select(UsageRecord.id).where(UsageRecord.user_id.in_(_users()))
-    imports = select(UsageImport.id).where(UsageImport.job_id.in_(job_ids))
+    imports = select(UsageImport.id).where(_imported())
     for statement in (
         delete(UsageKey).where(UsageKey.record_id.in_(records)),
         delete(UsageRecord).where(UsageRecord.user_id.in_(_users())),
@@ -148,7 +148,7 @@ def _delete_all(job_ids: Sequence[int]) -> None:
         delete(OneTimeLink).where(OneTimeLink.user_id.in_(_users())),
         delete(Letter).where(Letter.job_id.in_(job_ids)),
         delete(RefusedLine).where(RefusedLine.import_id.in_(imports)),
-        delete(UsageImport).where(UsageImport.job_id.in_(job_ids)),
+        delete(UsageImport).where(_imported()),
         delete(Job).where(Job.id.in_(job_ids)),
         delete(Subscription).where(Subscription.user_id.in_(_users())),
         delete(UserSession).where(UserSession.user_id.in_(_users())),
@@ -158,6 +158,19 @@ def _delete_all(job_ids: Sequence[int]) -> None:
         delete(User).where(User.is_demo),
     ):
         db.session.execute(statement, execution_options={"synchronize_session": False})
+
+
+def _folders() -> list[str]:
+    """Return the folders of the storage that hold reports and imports of the demo."""
+    paths = db.session.scalars(
+        select(UsageImport.path).where(UsageImport.path.is_not(None), _imported())
+    )
+    imports = [path.partition("/")[0] for path in paths if path]
+    return [*(str(job_id) for job_id in db.session.scalars(_jobs())), *imports]
+
+
+def _imported() -> ColumnElement[bool]:
+    return UsageImport.recorded_by_id.in_(_users())
 
 
 def _users() -> Select[int]:
@@ -183,6 +196,7 @@ def _is_about_demo() -> ColumnElement[bool]:
     objects: dict[str, Select[int]] = {
         "user": _users(),
         "subscription": select(Subscription.id).where(Subscription.user_id.in_(_users())),
+        "usage_import": select(UsageImport.id).where(_imported()),
         "usage_record": select(UsageRecord.id).where(UsageRecord.user_id.in_(_users())),
         "job": _jobs(),
         "session": select(UserSession.id).where(UserSession.user_id.in_(_users())),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from apiflask import APIFlask
-from sqlalchemy import func, select
+from sqlalchemy import func, insert, select
 
 from billtrack import audit, mail
 from billtrack.accounts import tokens
@@ -35,6 +35,8 @@ from billtrack.provisioning.demo import demo_accounts, load_demo
 from billtrack.provisioning.demo_reset import DemoInUse, remove_demo
 from billtrack.reports.models import Report
 from billtrack.reports.operations import request_report
+from billtrack.usage.imports.models import RefusedLine
+from billtrack.usage.imports.operations import request_import, store_file
 from billtrack.usage.intake import reverse, submit_one
 from billtrack.usage.rules import Terms, UsageInput
 from tests.cast import Cast, create_record, create_user
@@ -88,6 +90,17 @@ def ask_report(by: User, about: User, now: datetime) -> Report:
         return request_report(about, Month.of(current_calendar().today(now)).dates, **asked)
 
 
+def import_file(by: User, files: Storage, now: datetime) -> str:
+    file = store_file(files, b"user_id\n")
+    with transaction():
+        actor = audit.Actor(user_id=by.id)
+        asked: dict[str, Any] = {"recorded_by_id": by.id, "actor": actor, "now": now}
+        wanted = request_import(file, filename="x.csv", is_dry_run=False, **asked)
+        line = {"number": 2, "cells": ["x"], "code": "invalid", "reason": "r"}
+        db.session.execute(insert(RefusedLine).values(import_id=wanted.id, **line))
+    return file.path
+
+
 def write_to(user: User, now: datetime) -> None:
     to = Recipient(user.id, user.email, user.name)
     mail.queue("password_reset", actor=audit.Actor(), now=now, to=to, context={})
@@ -116,6 +129,7 @@ def test_it_takes_away_what_was_done_in_the_demo_and_leaves_the_rest(
     use(account(ADMIN), account(CUSTOMER), now)
     demo_path = finish(ask_report(account(MANAGER), account(CUSTOMER), now), files, now)
     create_record(cast, key="mine")
+    demo_file = import_file(account(COLLECTOR), files, now)
     real_path = finish(ask_report(cast.manager.user, cast.customer.user, now), files, now)
 
     remove_demo(demo, files, now=now)
@@ -127,8 +141,9 @@ def test_it_takes_away_what_was_done_in_the_demo_and_leaves_the_rest(
     assert (left["usage_records"], left["usage_keys"], left["usage_daily"]) == (1, 1, 1)
     assert (left["jobs"], left["reports"], left["sessions"]) == (1, 1, 0)
     files.open(real_path).close()
-    with pytest.raises(DocumentGone):
-        files.open(demo_path)
+    for path in (demo_path, demo_file):
+        with pytest.raises(DocumentGone):
+            files.open(path)
 
     load_demo(demo, now=now)
     again = counts()
