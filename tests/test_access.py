@@ -163,6 +163,32 @@ PAGES: dict[str, tuple[str, str, Any, tuple[str, str, str, str]]] = {
         {**RECORD, "idempotency_key": "{new}"},
         (ALL, ALL, ALL, NONE),
     ),
+    "dashboard.journal": ("GET", "/journal", None, (ALL, ALL, ALL, NONE)),
+    "dashboard.journal_source": (
+        "GET",
+        "/journal/sources/{source}",
+        None,
+        (ALL, ALL, OWN, NONE),
+    ),
+    "dashboard.rejected_records": ("GET", "/journal/rejected", None, (ALL, ALL, ALL, NONE)),
+    "dashboard.rejected_record": (
+        "GET",
+        "/journal/rejected/{refused}",
+        None,
+        (ALL, ALL, OWN, NONE),
+    ),
+    "dashboard.replay_rejected": (
+        "POST",
+        "/journal/rejected/{refused}",
+        {},
+        (SELF, SELF, "422 404", NONE),
+    ),
+    "dashboard.replay_all_alike": (
+        "POST",
+        "/journal/rejected/{refused}/alike",
+        None,
+        (ALL, ALL, OWN, NONE),
+    ),
     "dashboard.reports": ("GET", "/reports", None, (ALL, ALL, NONE, ALL)),
     "dashboard.generate_report": (
         "POST",

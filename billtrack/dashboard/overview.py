@@ -17,6 +17,7 @@ from billtrack.accounts.permissions import Permission, Role
 from billtrack.core.periods import DateRange, Month
 from billtrack.dashboard.blueprint import dashboard
 from billtrack.dashboard.jobs import job_view
+from billtrack.dashboard.journal import silent_sources
 from billtrack.dashboard.periods import MONTHS_OFFERED, read_month
 from billtrack.extensions import current_calendar, current_settings
 from billtrack.installation.queries import has_demo_data
@@ -53,6 +54,7 @@ class _News:
 
     records: Sequence[RecordView]
     reports: Sequence[ReportView]
+    silent: Sequence[dict[str, Any]]
     etag: str
 
 
@@ -90,6 +92,7 @@ def _this_month(days: DateRange, now: datetime, meters: dict[str, MeterView]) ->
             records_today=usage.count_records(days.last, reach=access.reach(Permission.USAGE_READ)),
             records=record_rows(news.records, meters),
             jobs=[job_view(view) for view in news.reports],
+            silent=news.silent,
             etag=f'W/"{news.etag}"',
             is_fragment=is_htmx,
         )
@@ -116,11 +119,18 @@ def _find_news(days: DateRange, now: datetime) -> _News:
     if taken_at is None or taken_at <= oldest:
         span = int(FRESH_FOR.total_seconds())
         taken_at = datetime.fromtimestamp(int(now.timestamp()) // span * span, UTC)
-    shown = [access.principal().user_id, days, taken_at, *(record.id for record in records[:1])]
+    silent = silent_sources(now)
+    shown = [
+        access.principal().user_id,
+        silent,
+        days,
+        taken_at,
+        *(record.id for record in records[:1]),
+    ]
     for view in reports:
         path = view.report.path if view.report else None
         shown += [view.job.id, view.job.status, view.job.progress, path]
-    return _News(records, reports, hashlib.sha256(repr(shown).encode()).hexdigest()[:32])
+    return _News(records, reports, silent, hashlib.sha256(repr(shown).encode()).hexdigest()[:32])
 
 
 def _figures(days: DateRange, now: datetime, meters: dict[str, MeterView]) -> dict[str, Any]:
@@ -215,6 +225,7 @@ def _provider(now: datetime, meters: dict[str, MeterView]) -> dict[str, Any]:
         "month": month.first,
         "timezone": current_settings().timezone,
         "updated_at": now,
+        "silent": silent_sources(now),
         "by_event": [
             {"meter": meters[code], "count": by_event[code][0], "quantity": by_event[code][1]}
             for code in meters

@@ -16,6 +16,7 @@ from billtrack import __version__, access
 from billtrack.accounts.permissions import Permission
 from billtrack.config import Settings
 from billtrack.dashboard.blueprint import dashboard
+from billtrack.dashboard.journal import silent_sources
 from billtrack.dashboard.settings import render_section
 from billtrack.db import database_now
 from billtrack.extensions import current_settings
@@ -42,6 +43,7 @@ def system_health() -> ResponseReturnValue:
         working=any(worker.is_alive for worker in workers),
         storage=_storage(installed),
         mail=_mail(),
+        silent=silent_sources(now),
         version=__version__,
         installed=_facts(installed),
         now=now,

@@ -22,6 +22,7 @@ from billtrack.customers.operations import open_account
 from billtrack.db import transaction
 from billtrack.installation.operations import mark_demo_loaded
 from billtrack.installation.queries import find_installation
+from billtrack.provisioning.demo_journal import load_demo_journal
 from billtrack.provisioning.demo_usage import (
     DemoCustomer,
     demo_customers,
@@ -97,6 +98,7 @@ def load_demo(settings: Settings, *, now: datetime) -> None:
     while batch := list(islice(usage, BATCH)):
         submit(batch, terms=terms)
     with transaction():
+        load_demo_journal(staff[-1].id, now=now)
         mark_demo_loaded(now=now)
 
 

@@ -25,7 +25,10 @@ ACCOUNTS = (
     "/settings/accounts/{customer}",
     "/settings/accounts/{customer}/deactivate",
 )
-RECORDING = ("/usage/imports", "/usage/imports/{import}", "/usage/reconciliation")
+RECORDING = (
+    *("/usage/imports", "/usage/imports/{import}", "/usage/reconciliation"),
+    *("/journal", "/journal/sources/{source}", "/journal/rejected", "/journal/rejected/{refused}"),
+)
 MANAGED = (
     "/",
     "/customers",
@@ -46,6 +49,8 @@ OTHER_STATES = (
     "/settings/api-keys?state=ended",
     "/settings/accounts?q=nobody&state=invited",
     "/settings/audit?who=nobody@test.example",
+    "/journal/rejected?state=replayed",
+    "/journal/rejected/{keyless}",
 )
 """Pages that look otherwise when asked for otherwise: seen by one role."""
 

@@ -39,6 +39,9 @@ def make_names(tab: Visit, role: Role) -> tuple[dict[str, str], list[str]]:
     names = {
         "customer": "5",
         "silent": SILENT,
+        "source": "3",
+        "refused": "1",
+        "keyless": "6",
         "today": str(today),
         "last_month": last_month,
         "long_ago": str(today - timedelta(days=100)),

@@ -270,7 +270,7 @@ def _values(form: Element) -> Iterator[tuple[str, str]]:
             if chosen is not None:
                 yield name, chosen.get("value", text_of(chosen))
         elif control.tag == "textarea":
-            yield name, control.text or ""
+            yield name, "".join(control.itertext()).removeprefix("\r").removeprefix("\n")
         elif control.tag == "input" and control.get("type") != "submit":
             yield name, control.get("value", "")
 

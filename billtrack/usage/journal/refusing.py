@@ -46,12 +46,13 @@ def note_misshapen(sent: Misshapen, *, terms: Terms) -> None:
 def _note(item: Any, origin: str | None, error: BilltrackError, terms: Terms) -> None:
     tally = current_tally()
     if tally.has_room(terms):
-        tally.keep(_row(item, origin, error, terms.recorded_by_id, terms.now))
+        tally.keep(row_of(item, origin, error, terms.recorded_by_id, terms.now))
 
 
-def _row(
+def row_of(
     item: Any, origin: str | None, error: BilltrackError, account_id: int, at: datetime
 ) -> Mapping[str, Any]:
+    """Return the row that keeps the item, refused at this instant."""
     text, is_whole = kept_text(item)
     key = usable_key(item)
     errors = [[one.field[:255], one.detail[:LONGEST_DETAIL]] for one in error.errors]
