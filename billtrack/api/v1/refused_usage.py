@@ -32,8 +32,8 @@ def keep_misshapen(view: Callable[P, R]) -> Callable[P, R]:
         try:
             return view(*args, **kwargs)
         except InvalidFields as error:
-            item = from_json(read_body(request) or b"{}", allow_inf_nan=False)
-            if isinstance(item, dict):
+            item = _find_object()
+            if item is not None:
                 note_misshapen(Misshapen(_with_key(item), error), terms=terms())
             raise
 
@@ -49,6 +49,15 @@ def keep_refused(
             note_misshapen(one, terms=rules)
         elif answer.error is not None:
             note_refused(one, answer.error, terms=rules)
+
+
+def _find_object() -> dict[str, Any] | None:
+    """Return the body if it can be kept: an object, without NaN or Infinity, which are no JSON."""
+    try:
+        item = from_json(read_body(request) or b"{}", allow_inf_nan=False)
+    except ValueError:
+        return None
+    return item if isinstance(item, dict) else None
 
 
 def _with_key(item: dict[str, Any]) -> dict[str, Any]:
