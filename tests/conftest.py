@@ -21,6 +21,7 @@ from billtrack.extensions import db
 from billtrack.provisioning.initialise import initialise
 from tests.cast import Cast, create_cast
 from tests.services import (
+    DatabaseCopies,
     GivenPostgresServer,
     GivenRedisServer,
     PostgresServer,
@@ -111,6 +112,12 @@ def postgres_template(postgres: PostgresServer, tmp_path_factory: pytest.TempPat
     return name
 
 
+@pytest.fixture(scope="session")
+def postgres_copies(postgres: PostgresServer, postgres_template: str) -> DatabaseCopies:
+    """Migrated PostgreSQL databases, each as new."""
+    return DatabaseCopies(postgres, postgres_template)
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
     """Settings of a fresh installation: the embedded default, then PostgreSQL."""
@@ -118,11 +125,9 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Setting
         shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "billtrack.db")
         yield make_settings(tmp_path)
         return
-    server: PostgresServer = request.getfixturevalue("postgres")
-    template: str = request.getfixturevalue("postgres_template")
-    name = unique_name()
-    yield make_settings(tmp_path, database_url=server.create_database(name, template=template))
-    server.drop_database(name)
+    copies: DatabaseCopies = request.getfixturevalue("postgres_copies")
+    with copies.taken() as url:
+        yield make_settings(tmp_path, database_url=url)
 
 
 @pytest.fixture

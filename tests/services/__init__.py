@@ -9,6 +9,7 @@ Every process has servers of its own, so pytest-xdist needs no more. They end wi
 process that started them, even by kill -9; folders left so are removed by the next start.
 """
 
+from tests.services.copies import DatabaseCopies
 from tests.services.pgbouncer import PgBouncer, start_pgbouncer
 from tests.services.postgres import (
     GivenPostgresServer,
@@ -27,6 +28,7 @@ from tests.services.redis_server import (
 from tests.services.standby import StandbyServer, start_standby
 
 __all__ = [
+    "DatabaseCopies",
     "GivenPostgresServer",
     "GivenRedisServer",
     "PgBouncer",
