@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
@@ -22,6 +22,7 @@ from billtrack.db import transaction
 from billtrack.express import reading, recording
 from billtrack.extensions import app_combiner, db
 from billtrack.usage import batch, intake
+from billtrack.usage.batch import Outcome
 from billtrack.usage.intake import submit_one
 from billtrack.usage.queries import RecordView, records_by_id
 from billtrack.usage.rules import UsageInput
@@ -185,11 +186,11 @@ def test_it_never_stores_twice_when_the_answer_to_a_commit_is_lost(
 def test_it_never_stores_twice_when_something_fails_after_the_commit(
     app: APIFlask, cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(numbers: Mapping[str, int]) -> None:
-        if numbers["accepted"] > 1:
+    def fail(_submissions: object, outcomes: Sequence[Outcome]) -> None:
+        if len(outcomes) > 1:
             raise OSError("no space left on device")
 
-    monkeypatch.setattr(batch, "count_records", fail)
+    monkeypatch.setattr(batch, "count_outcomes", fail)
     send = posting(cast.provider, cast.customer)
     answers, groups = ask_together(app, send, [send] * 3)
     assert groups.sizes == [1, 3]
