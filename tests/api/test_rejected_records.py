@@ -24,6 +24,7 @@ def test_each_way_in_keeps_what_it_refuses(cast: Cast) -> None:
     packed = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
     sent = [
         post("/api/v1/usage/", unknown),
+        post("/api/v1/usage/", {**unknown, "quantity": 2}),  # the key is known now: the short way
         post("/api/v1/usage/", unknown, headers={"Idempotency-Key": "a"}),
         post("/api/v1/usage/", shapeless, headers={"Idempotency-Key": "b"}),
         post("/api/v1/usage/", data=gzip.compress(json.dumps(shapeless).encode()), headers=packed),
@@ -34,9 +35,10 @@ def test_each_way_in_keeps_what_it_refuses(cast: Cast) -> None:
             headers={"Content-Type": MEDIA_TYPE},
         ),
     ]
-    assert [answer.status_code for answer in sent] == [422, 422, 422, 422, 200, 200]
+    assert [answer.status_code for answer in sent] == [422, 422, 422, 422, 422, 200, 200]
     assert [(one["code"], one["item"]) for one in reversed(rejected(cast.manager))] == [
         ("unknown_event", unknown),
+        ("unknown_event", {**unknown, "quantity": 2}),
         ("unknown_event", {**unknown, "idempotency_key": "a"}),
         ("invalid", {**shapeless, "idempotency_key": "b"}),
         ("invalid", shapeless),
@@ -56,7 +58,7 @@ def test_each_way_in_keeps_what_it_refuses(cast: Cast) -> None:
         ),
     ]
     source = cast.manager.get(f"/api/v1/sources/{cast.provider.id}").get_json()
-    assert source["last_24_hours"]["rejected"] == 8
+    assert source["last_24_hours"]["rejected"] == 9
 
 
 @pytest.mark.parametrize("settings", ["sqlite"], indirect=True)

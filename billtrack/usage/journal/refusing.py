@@ -14,7 +14,7 @@ from typing import Any
 
 from billtrack.core.errors import BilltrackError, ConflictError, InvalidError
 from billtrack.usage.journal.items import item_of, kept_text, named_user, usable_key
-from billtrack.usage.journal.tally import current_tally
+from billtrack.usage.journal.tally import current_tally, hour_of
 from billtrack.usage.keys import hash_of
 from billtrack.usage.submissions import Terms, UsageInput
 
@@ -44,9 +44,11 @@ def note_misshapen(sent: Misshapen, *, terms: Terms) -> None:
 
 
 def _note(item: Any, origin: str | None, error: BilltrackError, terms: Terms) -> None:
-    tally = current_tally()
-    if tally.has_room(terms):
-        tally.keep(row_of(item, origin, error, terms.recorded_by_id, terms.now))
+    pending, source = current_tally().refused, terms.recorded_by_id
+    key_hash = _key_hash(item, origin, source)
+    place = pending.find_place(source, key_hash, hour=hour_of(terms.now))
+    if place is not None:
+        pending.keep(place, row_of(item, origin, error, source, terms.now))
 
 
 def row_of(
@@ -54,12 +56,11 @@ def row_of(
 ) -> Mapping[str, Any]:
     """Return the row that keeps the item, refused at this instant."""
     text, is_whole = kept_text(item)
-    key = usable_key(item)
     errors = [[one.field[:255], one.detail[:LONGEST_DETAIL]] for one in error.errors]
     return {
         "account_id": account_id,
         "origin": origin,
-        "key_hash": None if key is None else hash_of(account_id, origin, key),
+        "key_hash": _key_hash(item, origin, account_id),
         "user_id": named_user(item),
         "item": text,
         "is_whole": is_whole,
@@ -71,3 +72,8 @@ def row_of(
         "last_received_at": at,
         "times": 1,
     }
+
+
+def _key_hash(item: Any, origin: str | None, account_id: int) -> bytes | None:
+    key = usable_key(item)
+    return None if key is None else hash_of(account_id, origin, key)

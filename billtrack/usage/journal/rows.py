@@ -18,7 +18,8 @@ from billtrack.db import Base
 from billtrack.direct import is_postgresql
 from billtrack.extensions import db
 from billtrack.usage.journal.models import RejectedRecord, UsageSource, UsageSourceHour
-from billtrack.usage.journal.tally import MOST_KEPT, Hour, RefusedRow, hour_of
+from billtrack.usage.journal.pending import MOST_KEPT, RefusedRow
+from billtrack.usage.journal.tally import Hour, hour_of
 
 COUNTED = ("accepted", "late", "duplicate", "conflict", "rejected", "reversed")
 LATEST = ("user_id", "item", "is_whole", "code", "detail", "errors", "last_received_at")
@@ -68,7 +69,7 @@ def add_refused(refused: Sequence[RefusedRow]) -> None:
     changes = {name: statement.excluded[name] for name in LATEST}
     upsert = statement.on_conflict_do_update(
         index_elements=["key_hash"],
-        set_={**changes, "times": RejectedRecord.times + 1},
+        set_={**changes, "times": RejectedRecord.times + statement.excluded.times},
         where=RejectedRecord.record_id.is_(None),
     )
     # In the order in which they came, which their ids keep. Two processes that are sent the same
@@ -92,14 +93,20 @@ def _spans(hours: Collection[Hour]) -> list[dict[str, Any]]:
 
 
 def _within_bounds(rows: Sequence[RefusedRow]) -> Iterator[dict[str, Any]]:
-    """Yield the rows for which there is room; other processes may have filled the hour."""
+    """Yield the rows that are there by their key, and those for which there is room.
+
+    Other processes may have filled the hour.
+    """
+    hashes = [row["key_hash"] for row in rows if row["key_hash"] is not None]
+    there = select(RejectedRecord.key_hash).where(RejectedRecord.key_hash.in_(hashes))
+    known = set(db.session.scalars(there))
     room: dict[tuple[int, datetime], int] = {}
     for row in rows:
         hour = (row["account_id"], hour_of(row["last_received_at"]))
         if hour not in room:
             room[hour] = MOST_KEPT - _count_kept(*hour)
-        room[hour] -= 1
-        if room[hour] >= 0:
+        room[hour] -= row["key_hash"] not in known
+        if row["key_hash"] in known or room[hour] >= 0:
             yield dict(row)
 
 

@@ -7,15 +7,16 @@ hour that runs is kept at hand, and nothing is made anew for each of them.
 from __future__ import annotations
 
 import threading
-from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from flask import current_app
 
 from billtrack.core.periods import Month
+from billtrack.usage.journal.pending import Pending
 from billtrack.usage.submissions import Submission, Terms
 
 if TYPE_CHECKING:
@@ -24,15 +25,6 @@ if TYPE_CHECKING:
 EXTENSION = "billtrack.usage_journal"
 HOUR = timedelta(hours=1)
 LATE, REVERSED, REJECTED = "late", "reversed", "rejected"
-
-MOST_KEPT = 100
-"""Refused records of a source that are kept of an hour; more are only counted."""
-
-MOST_WAITING = 1000
-"""Refused records that wait in memory to be stored, of all sources."""
-
-RefusedRow = Mapping[str, Any]
-"""A row of the table of refused records."""
 
 
 @dataclass(slots=True)
@@ -59,16 +51,16 @@ class Hour:
 
 
 class Tally:
-    """What the threads of one process note; one of them stores it now and then."""
+    """What the threads of one process note; one of them stores it now and then.
+
+    `refused` are records that were refused.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._hours: dict[datetime, Hour] = {}
         self._current: Hour | None = None
-        self._refused: list[RefusedRow] = []
-        self._kept: Counter[int] = Counter()
-        self._kept_since = datetime.min.replace(tzinfo=UTC)
-        self._awake = threading.Event()
+        self.refused = Pending()
 
     def count(self, submissions: Sequence[Submission], outcomes: Sequence[Outcome]) -> None:
         """Count what was decided; what others only held back was not.
@@ -104,31 +96,6 @@ class Tally:
             hour.first.setdefault(source, terms.now)
             hour.last[source] = terms.now
 
-    def has_room(self, terms: Terms) -> bool:
-        """Take one of the places that the source has in this hour for refused records."""
-        with self._lock:
-            starts_at = hour_of(terms.now)
-            if starts_at != self._kept_since:
-                self._kept, self._kept_since = Counter(), starts_at
-            self._kept[terms.recorded_by_id] += 1
-            is_free = self._kept[terms.recorded_by_id] <= MOST_KEPT
-            return is_free and len(self._refused) < MOST_WAITING
-
-    def keep(self, refused: RefusedRow) -> None:
-        """Keep a refused record until it is stored, which is soon."""
-        with self._lock:
-            self._refused.append(refused)
-        self.wake()
-
-    def wake(self) -> None:
-        """Let whoever waits in `wait` go on."""
-        self._awake.set()
-
-    def wait(self, seconds: float) -> None:
-        """Wait until there is something to store soon, and no longer than this."""
-        self._awake.wait(seconds)
-        self._awake.clear()
-
     def take_hours(self) -> Collection[Hour]:
         """Return what was counted, and begin anew."""
         with self._lock:
@@ -142,17 +109,6 @@ class Tally:
                 mine = self._hours.setdefault(hour.starts_at, hour)
                 if mine is not hour:
                     mine.add(hour)
-
-    def take_refused(self) -> Sequence[RefusedRow]:
-        """Return the refused records that wait to be stored; none waits afterwards."""
-        with self._lock:
-            refused, self._refused = self._refused, []
-        return refused
-
-    def give_back_refused(self, refused: Sequence[RefusedRow]) -> None:
-        """Let what could not be stored wait again."""
-        with self._lock:
-            self._refused = [*refused, *self._refused]
 
     def _hour_of(self, terms: Terms) -> Hour:
         """Return the hour that is noted at the moment; only with the lock."""

@@ -37,7 +37,7 @@ def keep_writing(app: Flask) -> None:
 
     def finish() -> None:
         stopping.set()
-        tally.wake()
+        tally.refused.wake()
         thread.join(timeout=LAST_WRITE_SECONDS)
 
     # Unlike those of atexit, these run at the end of a web server's worker, too.
@@ -58,7 +58,7 @@ def _write_until(app: Flask, tally: Tally, stopping: threading.Event) -> None:
     is_last = False
     while not is_last:
         stopping.wait(PAUSE)
-        tally.wait(WRITE_EVERY)
+        tally.refused.wait(WRITE_EVERY)
         is_last = stopping.is_set()
         try:
             with app.app_context():
@@ -84,15 +84,15 @@ def _write_counts(tally: Tally) -> None:
 
 
 def _write_refused(tally: Tally) -> None:
-    refused = tally.take_refused()
+    refused = tally.refused.take()
     if not refused:
         return
     try:
         with transaction():
-            add_refused(refused)
+            add_refused(list(refused.values()))
     except (DataError, IntegrityError):
         # Tried again it would fail again, and hold up all that comes after it.
         log.exception("refused_records_dropped", records=len(refused))
     except BaseException:
-        tally.give_back_refused(refused)
+        tally.refused.give_back(refused)
         raise

@@ -84,6 +84,17 @@ def test_the_same_key_again_is_the_same_entry(cast: Cast) -> None:
     assert first.first_received_at < first.last_received_at
 
 
+@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+def test_one_that_comes_again_and_again_leaves_room_for_others(cast: Cast) -> None:
+    sent = UsageInput(MISSING, "api_calls", 5, idempotency_key="k")
+    for number in range(150):
+        refuse(cast.provider, sent)
+        if number % 40 == 0:
+            write_noted()
+    refuse(cast.provider, replace(sent, idempotency_key="other"))
+    assert [one.times for one in rejected()] == [1, 150]
+
+
 def test_one_broken_sender_does_not_fill_the_disk(app: APIFlask, cast: Cast) -> None:
     sent = UsageInput(MISSING, "api_calls", 5)
     for _ in range(105):

@@ -107,6 +107,16 @@ def test_one_that_pauses_now_and_then_may_pause_longer() -> None:
     assert look(steady, SUNDAY_NIGHT + 16 * HOUR) == SUNDAY_NIGHT
 
 
+def test_one_saturday_at_work_is_no_habit() -> None:
+    saturday = SUNDAY_NIGHT - timedelta(days=9)
+    hours = [
+        *sent(on_weekdays, weeks=5, until=SUNDAY_NIGHT),
+        *(saturday + number * HOUR for number in range(8, 18)),
+    ]
+    assert look(hours, SUNDAY_NIGHT + HOUR) is None
+    assert look(hours, SUNDAY_NIGHT + 2 * HOUR) == SUNDAY_NIGHT
+
+
 def test_it_takes_two_weeks_to_have_habits() -> None:
     for weeks, missed in ((1, None), (2, SUNDAY_NIGHT), (3, SUNDAY_NIGHT)):
         hours = sent(always, weeks=weeks, until=SUNDAY_NIGHT)
