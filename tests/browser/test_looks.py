@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from playwright.sync_api import FilePayload, expect
@@ -53,6 +53,8 @@ def make_names(tab: Visit, role: Role) -> tuple[dict[str, str], list[str]]:
     if role is not Role.CUSTOMER:
         names["import"] = import_a_file(tab)
     names["key"], found = make_a_key(tab)
+    if role is Role.PROVIDER:
+        found += compare_totals(tab, today)
     return names, found
 
 
@@ -74,6 +76,19 @@ def import_a_file(tab: Visit) -> str:
     tab.follow(tab.page.get_by_role("button", name="Import"))
     expect(tab.page.get_by_text("40 lines read")).to_be_visible()
     return tab.page.url.rpartition("/")[2]
+
+
+def compare_totals(tab: Visit, today: date) -> list[str]:
+    """Return what is wrong with the page that shows differences, and with a refused one."""
+    tab.go("/usage/reconciliation")
+    tab.follow(tab.page.get_by_role("button", name="Compare"), status=422)
+    found = find_faults(tab.page, "refused totals")
+    lines = [f"5,{today - timedelta(days=ago)},api_calls,1200000" for ago in range(1, 9)]
+    text = "\n".join(["user_id,day,event,quantity", *lines])
+    tab.page.get_by_label("Totals", exact=True).fill(text)
+    tab.follow(tab.page.get_by_role("button", name="Compare"))
+    expect(tab.page.get_by_text("more here").first).to_be_visible()
+    return found + find_faults(tab.page, "differences")
 
 
 def make_a_key(tab: Visit) -> tuple[str, list[str]]:
