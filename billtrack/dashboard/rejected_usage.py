@@ -158,7 +158,10 @@ def replay_all_alike(rejected_id: int) -> ResponseReturnValue:
     if stored:
         flash(f"{stored:,} record{'s' if stored != 1 else ''} recorded.", "ok")
     if refused:
-        text = f"{refused:,} still refused. Mend what they name, or open them one by one."
+        text = (
+            f"{refused:,} not recorded: still refused, or sent more than once without a key. "
+            "Mend what they name, or open them one by one."
+        )
         flash(text, "warn")
     if not stored and not refused:
         flash("Nothing was left to replay.", "ok")

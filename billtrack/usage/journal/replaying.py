@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -30,6 +32,9 @@ from billtrack.usage.submissions import Submission, Terms, UsageInput
 
 AT_ONCE = 500
 """Records of one reason that are sent in one batch."""
+
+COMPARED = 10 * AT_ONCE
+"""Records of one reason, the newest, among which the same ones are looked for."""
 
 
 class NotWhole(ConflictError):
@@ -85,14 +90,16 @@ def replay_alike(rejected_id: int, *, by: Replayer) -> tuple[int, int]:
     """Send what the same source was refused for the same reason; return how many went in, and not.
 
     As it is, and the oldest first. What is refused again stays, and so does what is not kept as
-    a whole.
+    a whole, and what came without a key more than once: that may be one record that was tried
+    again, or several, which only a person can tell.
     """
     one = get_rejected(rejected_id, reach=by.reach)
-    alike = RejectedFilter(
-        account_id=one.account_id, code=one.code, detail=one.detail, is_open=True
-    )
-    found = list_rejected(reach=by.reach, matching=alike, limit=AT_ONCE)
-    ready = [(one, item) for one in reversed(found) if (item := _as_it_is(one)) is not None]
+    alike = RejectedFilter(account_id=one.account_id, code=one.code, detail=one.detail)
+    is_open = replace(alike, is_open=True)
+    found = list_rejected(reach=by.reach, matching=is_open, limit=AT_ONCE)[::-1]
+    doubles = _doubles(list_rejected(reach=by.reach, matching=alike, limit=COMPARED))
+    clear = [one for one in found if one.id not in doubles]
+    ready = [(one, item) for one in clear if (item := _as_it_is(one)) is not None]
     outcomes = intake.submit_together([Submission(item, by.terms(one)) for one, item in ready])
     stored = [
         (one, item, outcome.record_id)
@@ -132,6 +139,16 @@ def _fixed(rejected: RejectedView, changes: Mapping[str, Any]) -> UsageInput:
     item = {**(rejected.item if is_base else {}), **changes, "idempotency_key": asked or key}
     said = {name: value for name, value in item.items() if value is not None}
     return read_item(said, origin=rejected.origin)
+
+
+def _doubles(known: Sequence[RejectedView]) -> set[int]:
+    """Return which of them have no key of their own and say the same as another."""
+    contents = Counter(_content(one) for one in known)
+    return {one.id for one in known if not usable_key(one.item) and contents[_content(one)] > 1}
+
+
+def _content(rejected: RejectedView) -> str:
+    return json.dumps(rejected.item, sort_keys=True)
 
 
 def _as_it_is(rejected: RejectedView) -> UsageInput | None:

@@ -224,6 +224,22 @@ def test_all_of_one_reason_are_replayed_at_once(cast: Cast) -> None:
 
 
 @pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+def test_what_may_be_one_record_tried_again_is_left_to_a_person(cast: Cast) -> None:
+    missing = cast.stranger.id + 1
+    sent = UsageInput(missing, "api_calls", 5)
+    for one in (sent, sent, replace(sent, quantity=6), replace(sent, idempotency_key="k")):
+        refuse(cast.provider, one)
+    write_noted()
+    create_user()
+    (reason,) = list_reasons(reach=EVERYTHING)
+    assert replay_alike(reason.id, by=by(cast.manager)) == (2, 2)
+    left = list_rejected(reach=EVERYTHING, matching=RejectedFilter(is_open=True))
+    assert [one.item["quantity"] for one in left] == [5, 5]
+    replay(left[0].id, changes={}, by=by(cast.manager))
+    assert replay_alike(left[1].id, by=by(cast.manager)) == (0, 1)
+
+
+@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
 def test_each_reaches_what_it_sent(cast: Cast) -> None:
     refuse(cast.provider, UsageInput(MISSING, "api_calls", 5))
     (one,) = rejected()
