@@ -33,7 +33,7 @@ ARGUMENTS = [
     "--no-first-run",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
-PATIENCE = 30_000
+PATIENCE = 60_000
 """Milliseconds that a busy machine may take for one step."""
 
 expect.set_options(timeout=PATIENCE)

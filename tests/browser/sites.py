@@ -30,7 +30,7 @@ from billtrack.supervisor import PROJECT_DIR
 from tests.conftest import make_settings
 from tests.services.processes import free_port
 
-START_SECONDS = 60
+START_SECONDS = 120
 
 
 @dataclass(frozen=True)

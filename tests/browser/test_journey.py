@@ -69,7 +69,7 @@ def test_it_leads_from_sign_in_to_the_pdf(site: Site, visit: Open) -> None:
     record_and_ask(tab, "Fresh Start", user_id)
     tab.page.evaluate("window.notReloaded = true")
     job = tab.page.locator(".job").first
-    expect(job.get_by_role("link", name="Download")).to_be_visible(timeout=60_000)
+    expect(job.get_by_role("link", name="Download")).to_be_visible(timeout=120_000)
     assert tab.page.evaluate("window.notReloaded") is True
     assert job.get_attribute("hx-trigger") is None
     check_download(tab.page, user_id)
@@ -84,7 +84,7 @@ def test_it_leads_there_without_javascript(site: Site, visit: Open) -> None:
     if row.get_by_role("link", name="Download").count() == 0:
         tab.follow(row.get_by_role("link", name="Reload to see progress"))
         expect(tab.page.get_by_role("heading", level=1)).to_have_text("Plain Paper")
-    for _ in range(200):
+    for _ in range(1000):
         again = tab.page.get_by_role("link", name="Reload to see progress")
         if again.count() == 0:
             break

@@ -32,7 +32,7 @@ from tests.conftest import make_settings
 from tests.services.processes import free_port
 
 BILLTRACK = [sys.executable, "-P", "-m", "billtrack.cli"]
-PATIENCE = 60.0
+PATIENCE = 120.0
 
 
 def eventually(is_so: Callable[[], object], what: object, *, seconds: float = PATIENCE) -> None:
@@ -237,7 +237,7 @@ class Installation:
             text=True,
             env=self.environment,
             check=False,
-            timeout=60,
+            timeout=PATIENCE,
         )
 
     def ask(
