@@ -21,6 +21,7 @@ import pytest
 from billtrack import supervisor
 from billtrack.config import Settings
 from billtrack.supervisor import PROJECT_DIR, find_port_problem
+from tests.scenarios.harness import is_alive
 from tests.services.processes import free_port
 
 PATIENCE = 60
@@ -133,14 +134,6 @@ def eventually(is_so: Callable[[], object], what: str) -> None:
             return
         time.sleep(0.02)
     pytest.fail(f"not within {PATIENCE} seconds: {what}")
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
 
 
 def python(code: str, *arguments: object) -> list[str]:

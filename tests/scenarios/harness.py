@@ -46,11 +46,12 @@ def eventually(is_so: Callable[[], object], what: object, *, seconds: float = PA
 
 
 def is_alive(pid: int) -> bool:
+    """Tell whether anything of the process is left: the first thread may be gone before others."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return state != "Z" or len(list(Path(f"/proc/{pid}/task").iterdir())) > 1
     except OSError:
         return False
-    return state != "Z"
 
 
 def descendants(pid: int) -> list[int]:
