@@ -14,7 +14,7 @@ from billtrack.extensions import db
 from billtrack.jobs.models import Job
 from billtrack.reports.models import Report
 from billtrack.usage.models import UsageRecord
-from tests.cast import Cast, Member, create_import, create_record
+from tests.cast import Cast, Member, create_import, create_record, create_refused
 from tests.dashboard.conftest import RunJobs
 from tests.dashboard.page import Visitor, count, create_session
 
@@ -35,6 +35,10 @@ PAGES = {
     "/usage/imports/{import}": (200, 200, 404, 403, 403),
     "/usage/imports/{import}/refused.csv": (200, 200, 404, 403, 403),
     "/usage/reconciliation": (200, 200, 200, 403, 403),
+    "/journal": (200, 200, 200, 403, 403),
+    "/journal/sources/{source}": (200, 200, 404, 403, 403),
+    "/journal/rejected": (200, 200, 200, 403, 403),
+    "/journal/rejected/{refused}": (200, 200, 404, 403, 403),
     "/reports": (200, 200, 403, 200, 200),
     "/reports/jobs/{job}": (200, 200, 403, 200, 404),
     "/reports/{job}/{file}": (200, 200, 403, 200, 404),
@@ -65,6 +69,8 @@ FORMS = {
     "/usage/imports/{import}/resume": (303, 303, 404, 403, 403),
     "/usage/imports/{import}/cancel": (303, 303, 404, 403, 403),
     "/usage/reconciliation": (422, 422, 422, 403, 403),
+    "/journal/rejected/{refused}": (422, 422, 404, 403, 403),
+    "/journal/rejected/{refused}/alike": (303, 303, 404, 403, 403),
     "/reports": (422, 422, 403, 422, 422),
     "/reports/jobs/{job}/retry": (409, 409, 403, 409, 404),
     "/settings/profile": (422, 422, 422, 422, 422),
@@ -118,6 +124,8 @@ def names(app: APIFlask, cast: Cast, run_jobs: RunJobs) -> dict[str, Any]:
         session.add(family)
     return {
         "program": family.id,
+        "source": cast.other_provider.id,
+        "refused": create_refused(cast, recorded_by=cast.other_provider),
         "customer": cast.customer.id,
         "job": report.job_id,
         "import": create_import(cast.other_provider),
@@ -190,7 +198,10 @@ def test_it_takes_no_form_from_a_visitor(app: APIFlask, cast: Cast, names: dict[
 def test_the_tables_leave_out_no_page(app: APIFlask) -> None:
     rules = [r for r in app.url_map.iter_rules() if r.endpoint.startswith(("dashboard.", "docs."))]
     adapter = app.url_map.bind("localhost")
-    names = ("customer", "job", "import", "file", "key", "session", "program")
+    names = (
+        *("customer", "job", "import", "file", "key", "session", "program"),
+        *("source", "refused"),
+    )
     known = {
         adapter.match(path.partition("?")[0].format(**dict.fromkeys(names, 1)), method)[0]
         for method, table in (("GET", PAGES), ("POST", FORMS))
@@ -240,9 +251,9 @@ def test_it_offers_each_role_its_own_navigation(app: APIFlask, cast: Cast) -> No
         links = [a for a in page.all("a") if a.get("class") == "nav-link"]
         offered[role] = [a.attrib["href"] for a in links]
         assert [a.attrib["href"] for a in links if a.get("aria-current")] == ["/usage"]
-    everything = ["/", "/customers", "/usage", "/reports", "/docs/api", "/settings"]
+    everything = ["/", "/customers", "/usage", "/journal", "/reports", "/docs/api", "/settings"]
     assert offered["admin"] == offered["manager"] == everything
-    assert offered["provider"] == ["/", "/usage", "/docs/api", "/settings"]
+    assert offered["provider"] == ["/", "/usage", "/journal", "/docs/api", "/settings"]
     assert offered["customer"] == offered["stranger"]
     assert offered["customer"] == ["/", "/usage", "/reports", "/docs/api", "/settings"]
 
