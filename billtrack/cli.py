@@ -32,6 +32,7 @@ from billtrack.provisioning.initialise import initialise, setup_link
 from billtrack.supervisor import find_port_problem, loopback_of, supervise, web_command
 from billtrack.terminal import Commands, confirm
 from billtrack.usage_commands import usage, verify
+from billtrack.user_commands import user
 from billtrack.worker import run_worker
 
 
@@ -43,7 +44,7 @@ def billtrack() -> None:
 
 
 for command in (
-    *(create_admin, create_user, api_key, usage),
+    *(create_admin, create_user, user, api_key, usage),
     *(verify, audit, backup, restore, database),
 ):
     billtrack.add_command(command)

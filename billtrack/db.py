@@ -7,7 +7,7 @@ snapshot and refuses writes, so that no page changes anything by accident.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -232,6 +232,17 @@ def release_session(_error: BaseException | None) -> None:
     except OperationalError as error:
         log.warning("database_unavailable", error=str(error))
         db.session().invalidate()
+
+
+def truncate_log() -> None:
+    """Move what SQLite's log still holds into the database, so that nothing old stays in it.
+
+    While others read, as much as can be. PostgreSQL does so by itself.
+    """
+    if db.engine.dialect.name != "sqlite":
+        return
+    with closing(db.engine.raw_connection()) as connection:
+        connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def insert_ignore(

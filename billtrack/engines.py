@@ -158,7 +158,10 @@ def _set(limits: dict[str, str], *, is_local: bool) -> str:
 
 def _set_pragmas(connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    for pragma in (
+        *("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"),
+        "secure_delete=ON",  # what is erased does not stay in the file
+    ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

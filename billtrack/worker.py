@@ -20,6 +20,7 @@ from billtrack.accounts.recovery import PASSWORD_REQUEST, answer_request
 from billtrack.accounts.throttle import forget_old_tries
 from billtrack.app import create_app
 from billtrack.config import Settings
+from billtrack.customers.erasure import ERASURE, Eraser
 from billtrack.db import database_now, transaction
 from billtrack.documents.pdf import PdfRenderer, RenderingUnavailable
 from billtrack.extensions import current_calendar, db
@@ -90,6 +91,7 @@ def run_worker(settings: Settings) -> None:
         LETTER: letters.send,
         USAGE_IMPORT: UsageImporter(storage).run,
         PASSWORD_REQUEST: answer_request,
+        ERASURE: Eraser(storage, letters.transport).finish,
     }
     runner = Runner(handlers, worker_id=worker_id)
     app.extensions[RUNNER] = runner

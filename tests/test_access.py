@@ -121,6 +121,13 @@ API: dict[str, tuple[str, str, Any, tuple[str, str, str, str]]] = {
         None,
         (ALL, OWN, NONE, NONE),
     ),
+    "api.export_user": ("POST", "/api/v1/users/{mine}/export", None, (ALL, OWN, OWN, OWN)),
+    "api.erase_user": (
+        "POST",
+        "/api/v1/users/{victim}/erase",
+        {"email": "nobody@test.example"},
+        (SELF, NONE, NONE, NONE),
+    ),
     "api.show_me": ("GET", "/api/v1/me", None, (ALL, ALL, ALL, NONE)),
     "api.list_api_keys": ("GET", "/api/v1/api-keys", None, (ALL, ALL, ALL, ALL)),
     "api.create_api_key": ("POST", "/api/v1/api-keys", {"name": "new"}, (ALL, ALL, ALL, NONE)),
@@ -332,6 +339,24 @@ PAGES: dict[str, tuple[str, str, Any, tuple[str, str, str, str]]] = {
         {"hours": "24", "idempotency_key": "{new}"},
         (ALL, OWN, OWN, OWN),
     ),
+    "dashboard.export_personal_data": (
+        "POST",
+        "/settings/accounts/{mine}/export",
+        None,
+        (ALL, OWN, OWN, OWN),
+    ),
+    "dashboard.confirm_erase_account": (
+        "GET",
+        "/settings/accounts/{victim}/erase",
+        None,
+        (ALL, NONE, NONE, NONE),
+    ),
+    "dashboard.send_erase_account": (
+        "POST",
+        "/settings/accounts/{victim}/erase",
+        {},
+        (SELF, NONE, NONE, NONE),
+    ),
     "dashboard.system_health": ("GET", "/settings/health", None, (ALL, NONE, NONE, NONE)),
     "dashboard.sign_out": ("POST", "/sign-out", None, (ALL, ALL, ALL, ALL)),
     "docs.api": ("GET", "/docs/api", None, (ALL, ALL, ALL, ALL)),
@@ -374,6 +399,7 @@ class Stage:
             "refused",
             "managed",
             "victim",
+            "mine",
             "known",
             "key",
             "session",
@@ -414,6 +440,10 @@ class Stage:
         with transaction() as session:
             session.get_one(User, user_id).password_hash = "x"
         return user_id
+
+    def mine(self, who: str, owner: str) -> int:
+        """The account that asks, or the stranger's."""
+        return (getattr(self.cast, who) if owner == "own" else self.cast.stranger).id
 
     def victim(self, who: str, owner: str) -> int:
         role = Role.MANAGER if owner == "foreign" else Role.CUSTOMER

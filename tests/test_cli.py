@@ -527,3 +527,17 @@ def test_a_usage_file_is_refused_whole_in_one_sentence(terminal: Terminal) -> No
     assert terminal.run(*importing, "pays@x.example").refuses("may not record usage")
     assert terminal.run(*importing, "nobody@x.example").refuses("no active account")
     assert terminal.run("usage", "import", "none.csv", "--as", "clock@x.example").code == 2
+
+
+def test_personal_data_are_exported_and_erased(terminal: Terminal, tmp_path: Path) -> None:
+    number = create_user(terminal, "customer", "jane@x.example")
+    file = tmp_path / "jane.zip"
+    told = terminal.run("user", "export", "--email", "jane@x.example", "--output", str(file))
+    assert (told.code, str(file) in told.out) == (0, True)
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert file.read_bytes()[:2] == b"PK"
+    assert terminal.run("user", "erase", "--email", "jane@x.example").code == 2
+    erased = terminal.run("user", "erase", "--email", "jane@x.example", "--yes")
+    assert f"User {number} is now Erased customer {number}." in erased.out
+    gone = terminal.run("user", "erase", "--email", "jane@x.example", "--yes")
+    assert gone.refuses("There is no account for jane@x.example.")

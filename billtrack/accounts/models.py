@@ -24,7 +24,8 @@ from billtrack.db import Base, BigId, JsonObject, UTCDateTime
 class User(Base):
     """A person or machine account. The e-mail address is stored in lower case.
 
-    `is_demo` marks what the demo made and may take away again.
+    `is_demo` marks what the demo made and may take away again. `erased_at`: since then name and
+    address are neutral markers, and the account never comes back.
     """
 
     __tablename__ = "users"
@@ -40,11 +41,17 @@ class User(Base):
     created_at: Mapped[datetime] = mapped_column(UTCDateTime)
     deactivated_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
     is_demo: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
+    erased_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
 
     @property
     def is_active(self) -> bool:
         """Whether the account may sign in, use its keys and receive usage."""
         return self.deactivated_at is None
+
+    @property
+    def is_erased(self) -> bool:
+        """Whether the personal data of the account are gone."""
+        return self.erased_at is not None
 
 
 class UserSession(Base):

@@ -27,6 +27,12 @@ class EmailTaken(ConflictError):
     code = "email_taken"
 
 
+class AccountErased(ConflictError):
+    """The personal data of the account are gone, and no others are put in their place."""
+
+    code = "account_erased"
+
+
 class LastAdministrator(ConflictError):
     """The only active administrator cannot be removed."""
 
@@ -81,8 +87,12 @@ def update_user(
     name: str | None,
     email: str | None,
 ) -> User:
-    """Change name or address; None leaves it. Raises UserNotFound, InvalidError, EmailTaken."""
+    """Change name or address; None leaves it.
+
+    Raises UserNotFound, InvalidError, EmailTaken and AccountErased.
+    """
     user = get_user(user_id, reach=reach)
+    lock_unerased(user)
     personal: dict[str, audit.PersonalChange] = {}
     if name is not None and name != user.name:
         personal["name"] = audit.PersonalChange(user.name, checked_name(name))
@@ -113,7 +123,7 @@ def deactivate_user(user_id: int, *, actor: audit.Actor, reach: Reach, now: date
     user = get_user(user_id, reach=reach)
     if not user.is_active:
         return user
-    _require_another_administrator(user)
+    require_another_administrator(user)
     user.deactivated_at = now
     audit.record(
         "user.deactivated",
@@ -130,9 +140,10 @@ def deactivate_user(user_id: int, *, actor: audit.Actor, reach: Reach, now: date
 def reactivate_user(user_id: int, *, actor: audit.Actor, reach: Reach, now: datetime) -> User:
     """Let the account in again, by its password and its API keys; again changes nothing.
 
-    Raises UserNotFound.
+    Raises UserNotFound and AccountErased.
     """
     user = get_user(user_id, reach=reach)
+    lock_unerased(user)
     if not user.is_active:
         user.deactivated_at = None
         audit.record(
@@ -152,17 +163,16 @@ def change_role(
     """Give the account another role; its sessions end and its API keys are revoked.
 
     Whoever holds one of these would otherwise see what was never meant for them. Raises
-    UserNotFound, ForbiddenError and LastAdministrator.
+    UserNotFound, ForbiddenError, LastAdministrator and AccountErased.
     """
     user = get_user(user_id, reach=reach)
-    # What somebody else makes of it at this moment must not be undone unseen.
-    db.session.refresh(user, with_for_update=True)
+    lock_unerased(user)
     before = Role(user.role)
     if role is before:
         return user
     for one in (before, role):
         require_manageable(one, reach=reach)
-    _require_another_administrator(user)
+    require_another_administrator(user)
     user.role = role
     audit.record(
         "user.role_changed",
@@ -175,6 +185,14 @@ def change_role(
     _shut_out(user, actor, now)
     _revoke_keys(user, actor, now)
     return user
+
+
+def lock_unerased(user: User) -> None:
+    """Let nobody else change the account until the transaction ends. Raises AccountErased."""
+    # What somebody else makes of it at this moment must not be undone unseen.
+    db.session.refresh(user, with_for_update=True)
+    if user.is_erased:
+        raise AccountErased(f"{user.name} is erased, and stays as it is. Open another account.")
 
 
 def require_manageable(role: Role, *, reach: Reach) -> None:
@@ -200,7 +218,7 @@ def checked_name(name: str) -> str:
     return name
 
 
-def _require_another_administrator(user: User) -> None:
+def require_another_administrator(user: User) -> None:
     """Raise LastAdministrator unless another one is left when this account is none any more."""
     if user.role != Role.ADMIN:
         return

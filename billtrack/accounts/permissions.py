@@ -31,6 +31,8 @@ class Permission(StrEnum):
     SUBSCRIPTIONS_READ = "subscriptions:read"
     USERS_READ = "users:read"
     USERS_WRITE = "users:write"
+    USERS_EXPORT = "users:export"
+    USERS_ERASE = "users:erase"
     API_KEYS_READ = "api-keys:read"
     API_KEYS_WRITE = "api-keys:write"
     JOBS_READ = "jobs:read"
@@ -69,6 +71,7 @@ _EVERYBODY = {
     _P.METERS_READ: Breadth.ALL,
     _P.QUOTE: Breadth.ALL,
     _P.PROFILE: Breadth.OWN,
+    _P.USERS_EXPORT: Breadth.OWN,
     _P.API_KEYS_READ: Breadth.OWN,
     _P.API_KEYS_WRITE: Breadth.OWN,
     _P.JOBS_READ: Breadth.OWN,
@@ -123,6 +126,7 @@ READ_ONLY = frozenset(
         _P.PLANS_READ,
         _P.SUBSCRIPTIONS_READ,
         _P.USERS_READ,
+        _P.USERS_EXPORT,
         _P.API_KEYS_READ,
         _P.JOBS_READ,
         _P.QUOTE,

@@ -11,7 +11,7 @@ and every limit ends with its window, however many tries come meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from hashlib import blake2b
 
@@ -71,6 +71,14 @@ def forgive(*, email: str, address: str | None) -> None:
     for subject, _ in sorted(others):
         one_less = update(SignInTry).where(SignInTry.subject == subject, SignInTry.tries > 0)
         db.session.execute(one_less.values(tries=SignInTry.tries - 1))
+
+
+def forget(*, emails: Collection[str], addresses: Collection[str | None]) -> None:
+    """Remove what was counted for these e-mail addresses, from these places."""
+    subjects = {_digest("account", email) for email in emails}
+    networks = {network_of(address) for address in addresses}
+    subjects |= {_digest("here", email, network) for email in emails for network in networks}
+    db.session.execute(delete(SignInTry).where(SignInTry.subject.in_(subjects)))
 
 
 def forget_old_tries(now: datetime) -> None:

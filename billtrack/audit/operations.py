@@ -7,12 +7,12 @@ the lock on it to the commit nobody else can add an entry.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import and_, insert, or_, select, update
 
 from billtrack.audit.actor import Actor
 from billtrack.audit.chain import SALT_BYTES, Link, chain_hash, personal_digest
@@ -84,14 +84,18 @@ def record(
     before_commit(_append, _Pending(values, sorted(people, key=lambda one: str(one["field"]))))
 
 
-def erase_personal_values(user_ids: Sequence[int]) -> int:
+def erase_personal_values(user_ids: Sequence[int], *, saying: Collection[str] = ()) -> int:
     """Erase what the log says about these people; return how many values that were.
 
+    And of values of which nobody knew whom they are about those that are one of `saying`.
     The entries stay, and so does the chain: it covers digests, which tell nothing without salt.
     """
+    row = AuditPersonalValue
+    says = or_(row.before.in_(saying), row.value.in_(saying))
+    is_theirs = or_(row.user_id.in_(user_ids), and_(row.user_id.is_(None), says))
     erased = db.session.execute(
         update(AuditPersonalValue)
-        .where(AuditPersonalValue.user_id.in_(user_ids), AuditPersonalValue.salt.is_not(None))
+        .where(is_theirs, row.salt.is_not(None))
         .values(before=None, value=None, salt=None)
     )
     return row_count(erased)

@@ -1,5 +1,6 @@
-"""What spans rooms about a customer: open its account, invite somebody to it, change its role.
+"""What spans rooms about a customer: its account, its role, and its personal data.
 
-Owns no table. Calls the operations of `accounts` and `plans` in one
-transaction of the caller.
+Opens accounts, invites to them, changes their role, hands out personal data and erases them.
+Owns no table. Calls the operations of all rooms that know a customer, in one transaction of
+the caller.
 """

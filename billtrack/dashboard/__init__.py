@@ -14,6 +14,7 @@ from billtrack.dashboard import (  # noqa: F401 (importing a module adds its rou
     customers,
     journal,
     overview,
+    personal_data,
     reconciliation,
     recovery,
     rejected_usage,

@@ -14,6 +14,7 @@ from billtrack.accounts.links import newest_invitations
 from billtrack.accounts.models import User
 from billtrack.accounts.permissions import Permission, Role
 from billtrack.core.errors import ConflictError, InvalidError
+from billtrack.customers.erasure import find_erasure
 from billtrack.customers.operations import change_role
 from billtrack.dashboard.account_forms import AccountDetailsForm
 from billtrack.dashboard.accounts import ROLES, account_view, role_choices
@@ -45,6 +46,9 @@ def change_account(user_id: int) -> ResponseReturnValue:
             return _back(user_id)
     except operations.EmailTaken as error:
         form.email.errors = [error.detail]
+    except operations.AccountErased as error:
+        flash(error.detail, "bad")
+        return _back(user_id)
     except operations.LastAdministrator as error:
         form.role.errors = [error.detail]
     except InvalidError as error:
@@ -105,9 +109,12 @@ def deactivate_account(user_id: int) -> ResponseReturnValue:
 @access.require(Permission.USERS_WRITE)
 def reactivate_account(user_id: int) -> ResponseReturnValue:
     """Let the account in again."""
-    with transaction():
-        operations.reactivate_user(user_id, **_by())
-    flash("The account is active again.", "ok")
+    try:
+        with transaction():
+            operations.reactivate_user(user_id, **_by())
+        flash("The account is active again.", "ok")
+    except operations.AccountErased as error:
+        flash(error.detail, "bad")
     return _back(user_id)
 
 
@@ -139,9 +146,19 @@ def _view(user: User) -> dict[str, Any]:
 
 
 def _page(user: User, form: AccountDetailsForm) -> str:
-    is_me = user.id == access.principal().user_id
+    who = access.principal()
+    may_export = who.may(Permission.USERS_EXPORT)
+    job = find_erasure(user) if user.is_erased else None
     return render_section(
-        "account", "dashboard.accounts", account=_view(user), form=form, is_me=is_me
+        "account",
+        "dashboard.accounts",
+        account=_view(user),
+        form=form,
+        is_me=user.id == who.user_id,
+        may_export=may_export and access.reach(Permission.USERS_EXPORT).covers(user.id),
+        may_erase=who.may(Permission.USERS_ERASE),
+        erasure=job.status if job else None,
+        erasure_job=job.id if job else None,
     )
 
 

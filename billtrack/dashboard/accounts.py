@@ -120,10 +120,13 @@ def account_view(user: User, invitation: Invitation | None, now: datetime) -> di
         "state": _state(user, invitation, now),
         "created_at": user.created_at,
         "invited_until": invitation.expires_at if invitation else None,
+        "erased_at": user.erased_at,
     }
 
 
 def _state(user: User, invitation: Invitation | None, now: datetime) -> tuple[str, str]:
+    if user.is_erased:
+        return "erased", ""
     if not user.is_active:
         return "deactivated", ""
     if user.password_hash is not None:

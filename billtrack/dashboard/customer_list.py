@@ -186,6 +186,7 @@ def _rows(
             "role": user.role,
             "plan": plans[user.id].name if user.id in plans else None,
             "active": user.is_active,
+            "erased": user.is_erased,
             "minor": found[user.id][0] if user.id in plans or found[user.id][0] else None,
             "currency": found[user.id][1],
             "unpriced": user.id in costs and costs[user.id].unpriced > 0,

@@ -239,6 +239,7 @@ def _heading(user: User, today: date) -> dict[str, Any]:
         "email": user.email,
         "since": current_calendar().day_of(user.created_at),
         "active": user.is_active,
+        "erased": user.is_erased,
         "is_demo": user.is_demo,
         "plan": {"code": plan.code, "name": plan.name} if plan else None,
     }

@@ -27,8 +27,15 @@ def job_view(view: ReportView, *, own: bool = False) -> dict[str, Any]:
         "error": job.error,
         "created_at": job.created_at,
         "filename": view.filename if report and report.path else None,
+        "was_erased": _was_erased(view),
         "can_retry": report is not None,
     }
+
+
+def _was_erased(view: ReportView) -> bool:
+    """Tell whether the file was removed because it named a person whose data are erased."""
+    report, erased_at = view.report, view.user.erased_at if view.user else None
+    return bool(report and erased_at and report.requested_at <= erased_at)
 
 
 def _asked(view: ReportView) -> tuple[date, date, str]:

@@ -93,7 +93,7 @@ def download(job_id: int, filename: str) -> ResponseReturnValue:
     if view.report is None or filename != view.filename:
         raise ReportNotFound(job_id)
     if view.report.path is None:
-        raise DocumentGone("There is no file of this report. Generate it again.")
+        raise DocumentGone("There is no file of this report any more. Generate it again.")
     storage: Storage = current_app.extensions["billtrack.storage"]
     response = send_file(
         storage.open(view.report.path),

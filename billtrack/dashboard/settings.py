@@ -151,6 +151,7 @@ def _profile(profile_form: ProfileForm, password_form: PasswordForm) -> str:
         password_form=password_form,
         role=access.principal().role.value,
         since=user.created_at,
+        user_id=user.id,
     )
 
 

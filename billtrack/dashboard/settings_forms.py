@@ -53,6 +53,8 @@ SCOPES = {
     Permission.SUBSCRIPTIONS_READ: "Read subscriptions",
     Permission.USERS_READ: "Read users",
     Permission.USERS_WRITE: "Create and change users",
+    Permission.USERS_EXPORT: "Export personal data",
+    Permission.USERS_ERASE: "Erase personal data",
     Permission.API_KEYS_READ: "List API keys",
     Permission.API_KEYS_WRITE: "Create, rotate and revoke API keys",
     Permission.JOBS_READ: "Follow jobs",

@@ -42,6 +42,12 @@ def get_job(job_id: int, *, requested_by: int | None) -> Job:
     return job
 
 
+def is_held(job_id: int, attempt: int) -> bool:
+    """Tell whether this attempt is still the one at the job."""
+    held = (Job.id == job_id, Job.status == "running", Job.attempt == attempt)
+    return db.session.scalar(select(Job.id).where(*held)) is not None
+
+
 def list_jobs(
     *, requested_by: int | None, before_id: int | None = None, limit: int = 50
 ) -> Sequence[Job]:

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import update
+from sqlalchemy import case, func, select, update
 
 from billtrack import audit
 from billtrack.extensions import current_settings, db
+from billtrack.jobs.models import Job
 from billtrack.jobs.operations import enqueue
 from billtrack.mail.models import Letter
 
@@ -76,11 +77,32 @@ def note_attempt(letter_id: int, *, error: str) -> None:
     """Note that the letter could not be sent this time, and why."""
     db.session.execute(
         update(Letter)
-        .where(Letter.id == letter_id)
+        .where(Letter.id == letter_id, Letter.failed_at.is_(None))
         .values(attempts=Letter.attempts + 1, error=error)
     )
 
 
 def _finish(letter_id: int, **values: object) -> None:
-    unfinished = (Letter.id == letter_id, Letter.sent_at.is_(None))
+    # Of one that was given up meanwhile nothing is noted: its account may be erased.
+    unfinished = (Letter.id == letter_id, Letter.sent_at.is_(None), Letter.failed_at.is_(None))
     db.session.execute(update(Letter).where(*unfinished).values(seed=None, **values))
+
+
+def erase_letters(user_id: int, *, name: str, address: str, now: datetime) -> None:
+    """Put markers into the letters to a person; those that wait are given up.
+
+    Letters that name the person as their inviter name nobody any more.
+    """
+    to_them = Letter.user_id == user_id
+    jobs = select(Letter.job_id).where(to_them)
+    db.session.execute(update(Job).where(Job.id.in_(jobs)).values(error=None))
+    given_up = case((Letter.sent_at.is_(None), func.coalesce(Letter.failed_at, now)))
+    db.session.execute(
+        update(Letter)
+        .where(to_them)
+        .values(name=name, address=address, context={}, seed=None, error=None, failed_at=given_up)
+    )
+    asked = select(Letter).join(Job, Job.id == Letter.job_id)
+    for letter in db.session.scalars(asked.where(Job.requested_by_id == user_id)):
+        if letter.context.get("inviter"):
+            letter.context = {**letter.context, "inviter": ""}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 
 from billtrack.extensions import db
+from billtrack.jobs.models import Job
 from billtrack.mail.models import Letter
 
 RECENT = timedelta(days=7)
@@ -25,6 +27,13 @@ class OutboxState:
 def get_letter_of(job_id: int) -> Letter:
     """Return the letter that the job is to send."""
     return db.session.scalars(select(Letter).where(Letter.job_id == job_id)).one()
+
+
+def list_letters_about(user_id: int) -> Sequence[tuple[int, str]]:
+    """Return id and kind of the letters to a person, and of those that it had sent to others."""
+    query = select(Letter.id, Letter.kind).join(Job, Job.id == Letter.job_id)
+    about = or_(Letter.user_id == user_id, Job.requested_by_id == user_id)
+    return [(letter_id, kind) for letter_id, kind in db.session.execute(query.where(about))]
 
 
 def read_outbox(*, now: datetime) -> OutboxState:

@@ -53,7 +53,7 @@ class LetterSender:
             return _nothing
         now = database_now()
         _require_useful(letter, now)
-        name = f"{letter.id:06d}-{letter.kind}"
+        name = name_of(letter.id, letter.kind)
         try:
             message = write_message(letter)
             end_read()
@@ -66,6 +66,11 @@ class LetterSender:
             operations.mark_sent(letter.id, now=now)
         log.info("letter_sent", letter_id=letter.id, kind=letter.kind)
         return _nothing
+
+
+def name_of(letter_id: int, kind: str) -> str:
+    """Return the name of a letter's file, where letters are files."""
+    return f"{letter_id:06d}-{kind}"
 
 
 def _nothing() -> None:

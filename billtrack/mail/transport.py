@@ -68,6 +68,11 @@ class Folder:
                 os.fsync(file.fileno())
             unfinished.replace(self.path / f"{name}.eml")
 
+    def remove(self, *, name: str) -> None:
+        """Remove the file of a letter, if it is there. Raises MailServerFails."""
+        with _filing(self.path):
+            (self.path / f"{name}.eml").unlink(missing_ok=True)
+
 
 @dataclass(frozen=True, slots=True)
 class Smtp:
@@ -90,6 +95,9 @@ class Smtp:
         """Hand the message in. Raises LetterRefused, or MailServerFails."""
         with self._conversation() as smtp:
             smtp.send_message(message)
+
+    def remove(self, *, name: str) -> None:
+        """Do nothing: what a mail server has taken is not ours any more."""
 
     @contextlib.contextmanager
     def _conversation(self) -> Iterator[smtplib.SMTP]:

@@ -32,6 +32,8 @@ FRESH = {"email": "{{$guid}}@kiln.example", "idempotency_key": "{{$guid}}"}
 MAY_BE_REFUSED: dict[str, tuple[int, ...]] = {
     # No job has failed, no password is there.
     **dict.fromkeys(("retry_job", "reset_password"), (409,)),
+    # It wants the address of the account, lest the whole collection erases somebody.
+    "erase_user": (422,),
     # What was sent just now is counted in a moment.
     **dict.fromkeys(("show_source", "list_source_hours"), (404,)),
     **dict.fromkeys(("show_rejected_record", "replay_rejected_record"), (404,)),

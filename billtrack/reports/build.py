@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 
+from billtrack.accounts.models import User
 from billtrack.accounts.permissions import Breadth, Reach
 from billtrack.config import Settings
 from billtrack.core.money import format_minor
@@ -19,7 +20,8 @@ from billtrack.documents.pdf import PdfRenderer
 from billtrack.documents.storage import Storage, StoredFile
 from billtrack.documents.tables import to_csv, to_xlsx
 from billtrack.extensions import db
-from billtrack.jobs.runner import Run
+from billtrack.jobs.queries import is_held
+from billtrack.jobs.runner import Run, TryLater
 from billtrack.replica.reading import read_all_stored
 from billtrack.reports.catalog import UsageReport, read_usage_report
 from billtrack.reports.models import Report
@@ -48,6 +50,7 @@ class UsageReportBuilder:
         view = get_report(run.job_id, reach=Reach(Breadth.ALL, 0))
         if view.report is None or view.user is None:
             raise RuntimeError(f"job {run.job_id} has no report")
+        erased_at = view.user.erased_at  # now: what is asked later is what is so by then
         read = partial(read_usage_report, view.report, view.user, self.settings)
         report = read_all_stored(read)
         make = self._maker(view.report.format, report)
@@ -58,7 +61,10 @@ class UsageReportBuilder:
         content = make()
         for earlier in range(1, run.attempt):  # cut short, they may have left a file
             self.storage.remove(f"{run.job_id}/{earlier}")
-        return partial(_store_file, run.job_id, self.storage.put(path, content))
+        stored = self.storage.put(path, content)
+        if not is_held(run.job_id, run.attempt):  # nobody would remove what came too late
+            self.storage.remove(f"{run.job_id}/{run.attempt}")
+        return partial(_store_file, run.job_id, stored, erased_at)
 
     def _maker(self, file_format: str, report: UsageReport) -> Callable[[], bytes]:
         """Return what makes the file without the database."""
@@ -106,7 +112,13 @@ def _iso(value: date) -> str:
     return value.isoformat()
 
 
-def _store_file(job_id: int, file: StoredFile) -> None:
+def _store_file(job_id: int, file: StoredFile, erased_at: datetime | None) -> None:
+    """Note where the file lies; raises TryLater when it says a name that was erased meanwhile."""
+    about = select(User.erased_at).join(Report, Report.user_id == User.id)
+    # Whoever erases it at this moment waits until the file is noted, and then removes it.
+    locked = about.where(Report.job_id == job_id).with_for_update(read=True, of=User)
+    if db.session.scalars(locked).one() != erased_at:
+        raise TryLater("The account was erased meanwhile.", after=timedelta())
     db.session.execute(
         update(Report)
         .where(Report.job_id == job_id)

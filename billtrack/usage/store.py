@@ -56,6 +56,7 @@ class Total:
 
 NOTHING = Total(0, 0)
 
+
 SLOT = 900
 """Seconds: the clocks of the world are set by quarters of an hour, and days begin there."""
 

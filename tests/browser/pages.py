@@ -38,6 +38,7 @@ MANAGED = (
     *RECORDING,
     *EVERYBODY,
 )
+ERASE = "/settings/accounts/{customer}/erase"
 OTHER_STATES = (
     "/?month={last_month}",
     "/customers?q=nobody",
@@ -55,7 +56,7 @@ OTHER_STATES = (
 """Pages that look otherwise when asked for otherwise: seen by one role."""
 
 PAGES: dict[Role, tuple[str, ...]] = {
-    Role.ADMIN: (*MANAGED, "/settings/audit", "/settings/health", *OTHER_STATES),
+    Role.ADMIN: (*MANAGED, "/settings/audit", "/settings/health", ERASE, *OTHER_STATES),
     Role.MANAGER: MANAGED,
     Role.PROVIDER: ("/", *RECORDING, *EVERYBODY),
     Role.CUSTOMER: ("/", "/customers/{customer}?show=api_calls", *REPORTS, *EVERYBODY),

@@ -11,6 +11,7 @@ from billtrack.api.v1 import (  # noqa: F401 (importing a module adds its routes
     jobs,
     meters,
     openapi,
+    personal_data,
     plans,
     reconciliation,
     rejected_records,

@@ -58,7 +58,7 @@ _KEY_PARAMETER = {
 }
 _WITHOUT_KEY = (
     *("/quote", "/auth/token", "/token/refresh", "/token/revoke"),
-    *("/usage/batch", "/usage/reconciliation", "/replay", "/reverse"),
+    *("/usage/batch", "/usage/reconciliation", "/replay", "/reverse", "/erase"),
 )
 """Posts that create nothing to keep, have a key for each part, or do the same when repeated."""
 

@@ -75,6 +75,7 @@ class UserOut(BaseModel):
     has_password: bool
     created_at: datetime
     deactivated_at: datetime | None
+    erased_at: datetime | None
 
 
 class UserList(BaseModel):
@@ -237,6 +238,7 @@ def user_json(user: User) -> dict[str, Any]:
         "has_password": user.password_hash is not None,
         "created_at": user.created_at.isoformat(),
         "deactivated_at": user.deactivated_at.isoformat() if user.deactivated_at else None,
+        "erased_at": user.erased_at.isoformat() if user.erased_at else None,
     }
 
 
