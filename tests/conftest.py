@@ -12,7 +12,6 @@ import pytest
 from apiflask import APIFlask
 from argon2 import PasswordHasher
 from flask.testing import FlaskClient
-from jinja2.bccache import Bucket, BytecodeCache
 from pydantic import SecretStr
 
 from billtrack.app import create_app
@@ -20,6 +19,7 @@ from billtrack.config import Settings
 from billtrack.extensions import db
 from billtrack.provisioning.initialise import initialise
 from tests.cast import Cast, create_cast
+from tests.compiled import CompiledRule, CompiledTemplates
 from tests.services import (
     DatabaseCopies,
     GivenPostgresServer,
@@ -50,6 +50,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def compiled_rules() -> Iterator[None]:
+    """Let all apps of this process share what their routes compile."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(APIFlask, "url_rule_class", CompiledRule)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def little_work_for_passwords() -> Iterator[None]:
     """Hash passwords as ever, but with little work: the suite does it thousands of times.
 
@@ -69,21 +77,7 @@ def postgres() -> Iterator[PostgresServer | GivenPostgresServer]:
     server.close()
 
 
-class _CompiledTemplates(BytecodeCache):
-    """Templates compiled for one app are not compiled again for the next: half a test's time."""
-
-    def __init__(self) -> None:
-        self._kept: dict[str, bytes] = {}
-
-    def load_bytecode(self, bucket: Bucket) -> None:
-        if bucket.key in self._kept:
-            bucket.bytecode_from_string(self._kept[bucket.key])
-
-    def dump_bytecode(self, bucket: Bucket) -> None:
-        self._kept[bucket.key] = bucket.bytecode_to_string()
-
-
-COMPILED_TEMPLATES = _CompiledTemplates()
+COMPILED_TEMPLATES = CompiledTemplates()
 
 
 @pytest.fixture(scope="session")
