@@ -56,7 +56,6 @@ class Total:
 
 NOTHING = Total(0, 0)
 
-
 SLOT = 900
 """Seconds: the clocks of the world are set by quarters of an hour, and days begin there."""
 

@@ -32,6 +32,8 @@ from billtrack.mail.operations import LETTER
 from billtrack.mail.sending import LetterSender
 from billtrack.reports.build import UsageReportBuilder
 from billtrack.reports.operations import USAGE_REPORT
+from billtrack.usage.imports.models import RefusedLine, UsageImport
+from billtrack.usage.journal.models import RejectedRecord
 from billtrack.usage.models import UsageDaily, UsageRecord
 from tests.cast import SYSTEM, Cast, Member, csrf_token
 
@@ -69,6 +71,30 @@ def give_past(person: Person) -> None:
     run_jobs()
     _sign_in(person.key.user)
     assert _send("/forgot-password", [{"email": EMAIL}]) < 400
+    asked = {"email": EMAIL, "password": PASSWORD}
+    signed_in = current_app.test_client().post("/api/v1/auth/token", json=asked, headers=AGENT)
+    assert signed_in.status_code == 200, signed_in.text
+
+
+def refuse(cast: Cast, person: Person) -> None:
+    """Keep what was refused about the person: by number, by address, and as a line of a file."""
+    now, job_id = datetime.now(UTC), db.session.scalars(select(Job.id).limit(1)).one()
+    counts = dict.fromkeys(("accepted", "duplicate", "conflict", "rejected"), 0)
+    file = UsageImport(job_id=job_id, recorded_by_id=cast.provider.id, filename="u.csv", size=1)
+    file.sha256, file.created_at, file.is_dry_run = "0" * 64, now, False
+    with transaction() as session:
+        for name, count in counts.items():
+            setattr(file, name, count)
+        session.add(file)
+        for user_id, item in ((person.id, NAME), (None, f'{{"user": "{EMAIL.upper()}"}}')):
+            record = RejectedRecord(account_id=cast.provider.id, user_id=user_id, item=item)
+            record.code, record.detail, record.errors = "invalid_quantity", "", "[]"
+            record.first_received_at = record.last_received_at = now
+            record.is_whole, record.times = True, 1
+            session.add(record)
+        session.flush()
+        line = RefusedLine(import_id=file.id, number=2, cells=["0", EMAIL], code="c", reason="r")
+        session.add(line)
 
 
 def use(cast: Cast, person: Person) -> None:

@@ -15,17 +15,19 @@ from billtrack.accounts.operations import AccountErased, LastAdministrator, reac
 from billtrack.accounts.permissions import Breadth, Reach
 from billtrack.audit import Actor
 from billtrack.audit.models import AuditEntry
+from billtrack.audit.verification import verify as verify_log
 from billtrack.customers import erasure
 from billtrack.customers.erasure import ERASURE, OwnErasure, erase_account
 from billtrack.db import transaction
 from billtrack.documents.storage import LocalStorage, StoredFile
-from billtrack.extensions import db
+from billtrack.extensions import current_calendar, db
 from billtrack.jobs.models import Job
 from billtrack.reports.models import Report
 from billtrack.reports.operations import USAGE_REPORT
+from billtrack.usage.verification import verify
 from tests.cast import SYSTEM, Cast
 from tests.customers import people
-from tests.customers.people import Person, places, run_jobs
+from tests.customers.people import Person, books, places, run_jobs
 from tests.usage.racing import in_threads
 
 ON_SQLITE = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
@@ -71,6 +73,35 @@ def settle() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(erasure, "SETTLED", timedelta())
         run_jobs()
+
+
+def test_nothing_says_who_it_was_and_the_books_are_the_same(
+    app: APIFlask, cast: Cast, person: Person
+) -> None:
+    people.use(cast, person)
+    people.give_past(person)
+    people.refuse(cast, person)
+    before, found = books(cast, person), places(app)
+    assert found >= {
+        *("users", "letters", "api_keys", "usage_records", "sessions", "jobs"),
+        *("audit_personal_values", "command_keys", "token_families"),
+        *("usage_rejected_records", "usage_import_refusals"),
+    }
+    assert {path.partition(".")[2] for path in found} >= {"json", "eml"}
+    erase(person.id)
+    run_jobs()
+    assert places(app) == set()
+    sign_in_late(person)
+    assert "sessions" in places(app)
+    assert count(Job, Job.kind == ERASURE, Job.status == "queued") == 1
+    settle()
+    assert places(app) == set()
+    assert books(cast, person) == before
+    assert [one for user in verify(calendar=current_calendar()) for one in user.differences] == []
+    assert verify_log().erased > 0
+    assert count(Job, Job.kind == ERASURE, Job.status == "completed") == 1
+    assert send_first(cast, person).status_code == 200  # known by its hash, and not billed twice
+    assert send_first(cast, person, quantity=1).status_code == 409
 
 
 @ON_SQLITE
