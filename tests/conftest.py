@@ -31,7 +31,18 @@ from tests.services import (
     unique_name,
 )
 
-LONGEST = ("browser", "scenarios", "client", "replica", "backups", "test_pgbouncer.py", "api")
+LONGEST = (
+    "browser",
+    "scenarios",
+    "test_worker.py",
+    "client",
+    "replica",
+    "backups",
+    "test_pgbouncer.py",
+    "provisioning",
+    "documents",
+    "api",
+)
 """What takes longest for a file: begun first, so that all workers of pytest-xdist end together."""
 
 SECRET = SecretStr("a secret of the test suite that guards nothing at all")
