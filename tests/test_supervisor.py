@@ -123,7 +123,7 @@ class Up:
 
     def wait(self) -> int:
         code = self.process.wait(timeout=PATIENCE)
-        self._reader.join(timeout=PATIENCE)
+        self._reader.join(timeout=5)
         return code
 
 

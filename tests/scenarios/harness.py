@@ -153,7 +153,7 @@ class Running:
 
     def wait(self) -> int:
         code = self.process.wait(timeout=PATIENCE)
-        self._reader.join(timeout=PATIENCE)
+        self._reader.join(timeout=5)
         return code
 
     def kill9(self) -> None:
