@@ -271,6 +271,12 @@ PAGES: dict[str, tuple[str, str, Any, tuple[str, str, str, str]]] = {
         None,
         (ALL, ALL, ALL, ALL),
     ),
+    "dashboard.revoke_all_sessions": (
+        "POST",
+        "/settings/sessions/revoke-all",
+        None,
+        (ALL, ALL, ALL, ALL),
+    ),
     "dashboard.api_keys": ("GET", "/settings/api-keys", None, (ALL, ALL, ALL, ALL)),
     "dashboard.new_api_key": ("GET", "/settings/api-keys/new", None, (ALL, ALL, ALL, ALL)),
     "dashboard.create_api_key": ("POST", "/settings/api-keys", {}, (SELF, SELF, SELF, SELF)),

@@ -142,6 +142,19 @@ def revoke_other_sessions() -> ResponseReturnValue:
     return redirect(url_for("dashboard.sessions_page"), code=303)
 
 
+@dashboard.post("/settings/sessions/revoke-all")
+@access.require(Permission.PROFILE)
+def revoke_all_sessions() -> ResponseReturnValue:
+    """Sign out everywhere, here as well."""
+    with transaction():
+        sessions.revoke_other_sessions(
+            access.principal().user_id, keep=None, actor=access.actor(), now=datetime.now(UTC)
+        )
+    session.clear()
+    flash("You are signed out everywhere.", "ok")
+    return redirect(url_for("dashboard.sign_in"), code=303)
+
+
 def _profile(profile_form: ProfileForm, password_form: PasswordForm) -> str:
     user = _me()
     return render_section(

@@ -90,6 +90,7 @@ FORMS = {
     "/settings/sessions/{session}/revoke": (404, 404, 404, 303, 404),
     "/settings/programs/{program}/revoke": (404, 404, 404, 303, 404),
     "/settings/sessions/revoke-others": (303, 303, 303, 303, 303),
+    "/settings/sessions/revoke-all": (303, 303, 303, 303, 303),
     "/sign-out": (303, 303, 303, 303, 303),
 }
 PUBLIC = {

@@ -261,6 +261,20 @@ def test_it_signs_out_everywhere_else(app: APIFlask, cast: Cast) -> None:
     assert stranger.request("GET", "/settings/sessions").status == 200
 
 
+def test_it_signs_out_everywhere(app: APIFlask, cast: Cast) -> None:
+    here, other = Visitor(app, cast.customer), Visitor(app, cast.customer)
+    stranger = Visitor(app, cast.stranger)
+    before = here.cookie
+    assert before is not None
+    page = here.open("/settings/sessions")
+    after = here.follow(here.send(page, "/settings/sessions/revoke-all"))
+    assert (after.path, after.alerts) == ("/sign-in", ["You are signed out everywhere."])
+    here.client.set_cookie("billtrack_session", before)
+    for visitor in (here, other):
+        assert visitor.request("GET", "/settings/sessions").status == 303
+    assert stranger.request("GET", "/settings/sessions").status == 200
+
+
 def test_it_takes_no_form_without_its_token(app: APIFlask, cast: Cast) -> None:
     visitor = Visitor(app, cast.admin)
     create_session(cast.admin)
@@ -271,6 +285,7 @@ def test_it_takes_no_form_without_its_token(app: APIFlask, cast: Cast) -> None:
         "/settings/password",
         f"/settings/sessions/{ids[0]}/revoke",
         "/settings/sessions/revoke-others",
+        "/settings/sessions/revoke-all",
         "/settings/api-keys",
         "/settings/api-keys/1/revoke",
     ):
