@@ -10,7 +10,7 @@ from flask import current_app
 from billtrack import audit
 from billtrack.access import SESSION_COOKIE_KEY
 from billtrack.accounts.permissions import Role
-from billtrack.accounts.sessions import sign_in
+from billtrack.accounts.sessions import start_session
 from billtrack.customers.operations import open_account
 from billtrack.db import transaction
 from billtrack.extensions import current_calendar
@@ -30,9 +30,7 @@ def open_browser(*, now: datetime) -> Callable[[str], None]:
             role=Role.MANAGER,
             password=PASSWORD,
         )
-        _, token = sign_in(
-            email=user.email, password=PASSWORD, now=now, address=None, user_agent=None
-        )
+        token = start_session(user, now=now, address=None, user_agent=None)
     client = current_app.test_client()
     with client.session_transaction() as cookie:
         cookie[SESSION_COOKIE_KEY] = token

@@ -17,7 +17,7 @@ from flask import g, request, session
 from structlog.contextvars import bind_contextvars
 
 from billtrack import audit, limits
-from billtrack.accounts import access_tokens, api_keys, sessions, throttle
+from billtrack.accounts import access_tokens, api_keys, sessions
 from billtrack.accounts.key_format import is_api_key
 from billtrack.accounts.permissions import Permission, Reach, Role, grantable_scopes, granted
 from billtrack.core.errors import ForbiddenError, UnauthenticatedError
@@ -27,7 +27,6 @@ from billtrack.limits import Budget
 
 P = ParamSpec("P")
 R = TypeVar("R")
-T = TypeVar("T")
 
 SESSION_COOKIE_KEY = "sid"
 PERMISSION_ATTRIBUTE = "billtrack_permission"
@@ -123,23 +122,6 @@ def probe(view: Callable[P, R]) -> Callable[P, R]:
     """Mark a view that answers machines without an account, as often as they ask."""
     setattr(view, PERMISSION_ATTRIBUTE, PUBLIC)
     return view
-
-
-def attempt_sign_in(email: str, try_password: Callable[[datetime], T]) -> T:
-    """Return what trying a password for this address returns, if it may be tried at all.
-
-    `try_password` is called in a transaction of its own. Raises TooManyTries, and what it
-    raises: that is counted whatever it was.
-    """
-    now, address = datetime.now(UTC), client_address()
-    with transaction():
-        refusal = throttle.count_try(email=email, address=address, actor=actor(), now=now)
-    if refusal is not None:
-        raise refusal
-    with transaction():
-        result = try_password(now)
-        throttle.forgive(email=email, address=address)
-    return result
 
 
 def principal() -> Principal:

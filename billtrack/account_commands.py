@@ -14,6 +14,7 @@ from billtrack.accounts.key_rotation import MAX_GRACE, is_working, rotate_api_ke
 from billtrack.accounts.models import ApiKey, User
 from billtrack.accounts.permissions import Breadth, Reach, Role
 from billtrack.accounts.queries import find_user_by_email, list_api_keys, users_by_id
+from billtrack.accounts.second_factor import reset
 from billtrack.app import create_app
 from billtrack.core.errors import InvalidError
 from billtrack.customers.operations import invite_account, open_account
@@ -138,6 +139,21 @@ def revoke_key(key_id: int) -> None:
     with create_app().app_context(), transaction():
         revoke_api_key(key_id, actor=SYSTEM, reach=EVERYTHING, now=datetime.now(UTC))
     click.echo(f"API key {key_id} is revoked.")
+
+
+@click.group("second-factor", cls=Commands)
+def second_factor() -> None:
+    """Second factors of accounts."""
+
+
+@second_factor.command("reset")
+@click.option("--email", required=True, help="E-mail address of the account.")
+def reset_second_factor(email: str) -> None:
+    """Take the second factor away from somebody who has lost telephone and recovery codes."""
+    with create_app().app_context(), transaction():
+        user = _existing_user(email)
+        reset(user.id, actor=SYSTEM, reach=EVERYTHING, now=datetime.now(UTC))
+    click.echo(f"The password alone opens the account {email} now. A letter says so to its owner.")
 
 
 def _state(key: ApiKey, owner: User, now: datetime) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from billtrack import __version__
-from billtrack.account_commands import api_key, create_admin, create_user
+from billtrack.account_commands import api_key, create_admin, create_user, second_factor
 from billtrack.api.v1.openapi import document
 from billtrack.app import create_app
 from billtrack.audit_commands import audit
@@ -44,7 +44,7 @@ def billtrack() -> None:
 
 
 for command in (
-    *(create_admin, create_user, user, api_key, usage),
+    *(create_admin, create_user, user, api_key, second_factor, usage),
     *(verify, audit, backup, restore, database),
 ):
     billtrack.add_command(command)

@@ -73,6 +73,7 @@ class Settings(BaseSettings):
     storage_url: str | None = Field(None, validation_alias=_env("BILLTRACK_STORAGE_URL"))
     secret_key: SecretStr | None = Field(None, validation_alias=_env("BILLTRACK_SECRET_KEY"))
     jwt_keys: SecretStr | None = Field(None, validation_alias=_env("BILLTRACK_JWT_KEYS"))
+    old_keys: SecretStr | None = Field(None, validation_alias=_env("BILLTRACK_OLD_SECRET_KEYS"))
     public_url: str = Field("http://localhost:6009", validation_alias=_env("BILLTRACK_PUBLIC_URL"))
     timezone: str = Field("UTC", validation_alias=_env("BILLTRACK_TIMEZONE"))
     currency: str = Field("USD", validation_alias=_env("BILLTRACK_CURRENCY"))

@@ -15,6 +15,7 @@ SECRET_FIELDS = frozenset(
         *(
             "secret",
             "secret_key",
+            "old_keys",
             "client_secret",
             "api_key",
             "database_url",

@@ -16,6 +16,7 @@ from huey import Huey
 from huey.consumer import Consumer
 from sqlalchemy.exc import SQLAlchemyError
 
+from billtrack.accounts.pending_sign_ins import forget_expired_sign_ins
 from billtrack.accounts.recovery import PASSWORD_REQUEST, answer_request
 from billtrack.accounts.throttle import forget_old_tries
 from billtrack.app import create_app
@@ -149,6 +150,7 @@ def _keep(app: APIFlask, runner: Runner, stopping: threading.Event) -> None:
                     forget_old_tries(now)
                     forget_old_hours(now)
                     forget_old_rejected(now)
+                    forget_expired_sign_ins(now)
         except SQLAlchemyError as error:
             # The database is away: leases run out meanwhile, and the next round goes on.
             log.warning("database_unavailable", error=str(error))

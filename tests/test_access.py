@@ -40,6 +40,8 @@ OWN = "ok 404"
 """One's own; those of others are not there."""
 SELF = "422 422"
 """An empty form about oneself: let in, and told what is missing."""
+NOTHING = "404 404"
+"""Nothing of the kind is there."""
 NONE = "403 403"
 """The role lacks the permission, whosever it is."""
 
@@ -252,6 +254,43 @@ PAGES: dict[str, tuple[str, str, Any, tuple[str, str, str, str]]] = {
     "dashboard.profile": ("GET", "/settings/profile", None, (ALL, ALL, ALL, ALL)),
     "dashboard.change_profile": ("POST", "/settings/profile", {}, (SELF, SELF, SELF, SELF)),
     "dashboard.change_password": ("POST", "/settings/password", {}, (SELF, SELF, SELF, SELF)),
+    "dashboard.second_factor": ("GET", "/settings/second-factor", None, (ALL, ALL, ALL, ALL)),
+    "dashboard.propose_second_factor": (
+        "POST",
+        "/settings/second-factor",
+        {},
+        (SELF, SELF, SELF, SELF),
+    ),
+    "dashboard.draw_second_factor": (
+        "GET",
+        "/settings/second-factor/code.svg",
+        None,
+        (NOTHING, NOTHING, NOTHING, NOTHING),
+    ),
+    "dashboard.confirm_second_factor": (
+        "POST",
+        "/settings/second-factor/confirm",
+        {},
+        (SELF, SELF, SELF, SELF),
+    ),
+    "dashboard.cancel_second_factor": (
+        "POST",
+        "/settings/second-factor/cancel",
+        None,
+        (ALL, ALL, ALL, ALL),
+    ),
+    "dashboard.make_recovery_codes": (
+        "POST",
+        "/settings/second-factor/recovery-codes",
+        {},
+        (SELF, SELF, SELF, SELF),
+    ),
+    "dashboard.switch_second_factor_off": (
+        "POST",
+        "/settings/second-factor/off",
+        {},
+        (SELF, SELF, SELF, SELF),
+    ),
     "dashboard.sessions_page": ("GET", "/settings/sessions", None, (ALL, ALL, ALL, ALL)),
     "dashboard.revoke_session": (
         "POST",
@@ -333,6 +372,12 @@ PAGES: dict[str, tuple[str, str, Any, tuple[str, str, str, str]]] = {
         None,
         (ALL, OWN, NONE, NONE),
     ),
+    "dashboard.reset_second_factor": (
+        "POST",
+        "/settings/accounts/{known}/second-factor/reset",
+        None,
+        (ALL, NONE, NONE, NONE),
+    ),
     "dashboard.confirm_rotate_api_key": (
         "GET",
         "/settings/api-keys/{key}/rotate",
@@ -377,6 +422,7 @@ PUBLIC = {
     "api.refresh_token",
     "api.revoke_token",
     "dashboard.sign_in",
+    "dashboard.sign_in_code",
     "dashboard.set_up",
     "dashboard.forgot_password",
     "dashboard.choose_password",

@@ -171,6 +171,19 @@ def test_api_keys_are_rotated(terminal: Terminal) -> None:
     assert terminal.run("api-key", "rotate", "1", "--grace-hours", "169").code == 2
 
 
+def test_a_second_factor_is_reset(terminal: Terminal) -> None:
+    user_id = create_user(terminal)
+    reset = ("second-factor", "reset", "--email")
+    assert terminal.run(*reset, "clock@x.example").refuses("has no second factor")
+    with closing(sqlite3.connect(terminal.folder / "data" / "billtrack.db")) as database, database:
+        row = (user_id, b"x" * 48, "2026-11-25 12:00:00", "2026-11-25 12:00:00", 1)
+        database.execute("INSERT INTO second_factors VALUES (?, ?, ?, ?, ?)", row)
+    assert "The password alone opens" in terminal.run(*reset, "Clock@X.example").out
+    assert terminal.run(*reset, "clock@x.example").refuses("has no second factor")
+    assert terminal.run(*reset, "nobody@x.example").refuses("nobody@x.example")
+    assert terminal.run("second-factor", "reset").code == 2
+
+
 def test_api_key_refuses_what_is_not_there(terminal: Terminal) -> None:
     create_user(terminal, "customer", "c@x.example")
     create = ("api-key", "create", "--user")

@@ -23,6 +23,7 @@ from billtrack.accounts.models import (
 )
 from billtrack.accounts.permissions import Role
 from billtrack.accounts.recovery import PASSWORD_REQUEST
+from billtrack.accounts.second_factor import forget_second_factor
 from billtrack.audit.models import AuditPersonalValue
 from billtrack.extensions import db
 from billtrack.jobs.models import Job
@@ -64,7 +65,8 @@ def put_markers(user: User, *, now: datetime) -> None:
 
 
 def remove_ways_in(user_id: int, *, now: datetime) -> None:
-    """Remove sessions, tokens and links; keys stay as numbers that open nothing."""
+    """Remove sessions, tokens, links and second factor; keys stay, and open nothing."""
+    forget_second_factor(user_id)
     families = select(TokenFamily.id).where(TokenFamily.user_id == user_id)
     db.session.execute(delete(RefreshToken).where(RefreshToken.family_id.in_(families)))
     for table in (UserSession, TokenFamily, OneTimeLink):

@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, and_, select, update
 
 from billtrack import audit
-from billtrack.accounts.authentication import authenticate
 from billtrack.accounts.models import User, UserSession
+from billtrack.accounts.pending_sign_ins import end_pending_sign_ins
 from billtrack.accounts.tokens import revoke_families
 from billtrack.core.errors import NotFoundError
 from billtrack.db import row_count
@@ -28,11 +28,18 @@ class SessionNotFound(NotFoundError):
     code = "session_not_found"
 
 
-def sign_in(
-    *, email: str, password: str, now: datetime, address: str | None, user_agent: str | None
-) -> tuple[User, str]:
-    """Return the account and the new session's secret id; raises SignInRefused."""
-    user = authenticate(email=email, password=password)
+def start_session(
+    user: User,
+    *,
+    now: datetime,
+    address: str | None,
+    user_agent: str | None,
+    second_factor: str | None = None,
+) -> str:
+    """Return the secret id of a new session of the account, which has proven who it is.
+
+    `second_factor` says by what besides the password.
+    """
     token = secrets.token_urlsafe(32)
     session = UserSession(
         token_hash=_hash(token),
@@ -44,9 +51,15 @@ def sign_in(
         user_agent=(user_agent or "")[:200] or None,
     )
     db.session.add(session)
-    actor = audit.Actor(user_id=user.id, address=address)
-    audit.record("session.started", actor=actor, now=now, object_type="user", object_id=user.id)
-    return user, token
+    audit.record(
+        "session.started",
+        actor=audit.Actor(user_id=user.id, address=address),
+        now=now,
+        object_type="user",
+        object_id=user.id,
+        changes={"second_factor": second_factor} if second_factor else None,
+    )
+    return token
 
 
 def find_session(token: str, *, now: datetime) -> tuple[UserSession, User] | None:
@@ -101,8 +114,9 @@ def revoke_other_sessions(
 ) -> int:
     """End every live session of the account but `keep`, and sign its programs out.
 
-    Return how many that were, programs included.
+    Half sign-ins end, too. Return how many that were, programs included.
     """
+    end_pending_sign_ins(user_id)
     others = [session.id for session in list_sessions(user_id, now=now) if session.id != keep]
     for session_id in others:
         revoke_session(session_id, actor=actor, now=now)

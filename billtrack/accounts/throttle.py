@@ -1,4 +1,4 @@
-"""Sign-in throttled: how often a password may be tried before a pause.
+"""Sign-in throttled: how often a password, or a code after it, may be tried before a pause.
 
 Tries are counted in the database, before the password is looked at, so that all processes
 count together and a hundred tries at once get no further than one after the other. What is
@@ -30,6 +30,8 @@ MOST_HERE = 5
 """Tries at one account from one address in a window."""
 MOST_FROM_ADDRESS = 50
 MOST_AT_ACCOUNT = 100
+MOST_CODES = 10
+"""Codes at one account from everywhere: only who knows its password comes to try one."""
 KEPT = timedelta(hours=1)
 
 
@@ -47,8 +49,53 @@ def count_try(
     The first refusal in a window is an entry of the audit log, with the address that was typed.
     """
     email = email.strip().lower()
+    return _count(_by_width(email, address), email=email, actor=actor, now=now)
+
+
+def count_code(
+    *, email: str, address: str | None, actor: audit.Actor, now: datetime
+) -> TooManyTries | None:
+    """Count a code after the right password, as a try like any other and among codes.
+
+    Return what refuses it, as `count_try` does.
+    """
+    email = email.strip().lower()
+    subjects = [*_by_width(email, address), _codes_of(email)]
+    return _count(subjects, email=email, actor=actor, now=now)
+
+
+def forgive(*, email: str, address: str | None) -> None:
+    """Take back the try that was right; from here at this account all of them."""
+    _forgive(_by_width(email.strip().lower(), address), tries=1)
+
+
+def forgive_code(*, email: str, address: str | None, tries: int) -> None:
+    """Take back the code that was right: `tries` with the password that came before it."""
+    email = email.strip().lower()
+    _forgive([*_by_width(email, address), _codes_of(email)], tries=tries)
+
+
+def forget(*, emails: Collection[str], addresses: Collection[str | None]) -> None:
+    """Remove what was counted for these e-mail addresses, from these places."""
+    subjects = {
+        digest for email in emails for digest in (_digest("account", email), _codes_of(email)[0])
+    }
+    networks = {network_of(address) for address in addresses}
+    subjects |= {_digest("here", email, network) for email in emails for network in networks}
+    db.session.execute(delete(SignInTry).where(SignInTry.subject.in_(subjects)))
+
+
+def forget_old_tries(now: datetime) -> None:
+    """Remove what was counted in windows that ended an hour ago."""
+    db.session.execute(delete(SignInTry).where(SignInTry.ends_at < now - KEPT))
+
+
+def _count(
+    subjects: Sequence[tuple[bytes, int]], *, email: str, actor: audit.Actor, now: datetime
+) -> TooManyTries | None:
     refusal: TooManyTries | None = None
-    for subject, most in _subjects(email, address):
+    # In one order, so that two tries never wait for each other in a circle.
+    for subject, most in sorted(subjects):
         tries, ends_at = _add_one(subject, now)
         if tries <= most:
             continue
@@ -64,33 +111,6 @@ def count_try(
     return refusal
 
 
-def forgive(*, email: str, address: str | None) -> None:
-    """Take back the try that was right; from here at this account all of them."""
-    (here, _), *others = _by_width(email.strip().lower(), address)
-    db.session.execute(delete(SignInTry).where(SignInTry.subject == here))
-    for subject, _ in sorted(others):
-        one_less = update(SignInTry).where(SignInTry.subject == subject, SignInTry.tries > 0)
-        db.session.execute(one_less.values(tries=SignInTry.tries - 1))
-
-
-def forget(*, emails: Collection[str], addresses: Collection[str | None]) -> None:
-    """Remove what was counted for these e-mail addresses, from these places."""
-    subjects = {_digest("account", email) for email in emails}
-    networks = {network_of(address) for address in addresses}
-    subjects |= {_digest("here", email, network) for email in emails for network in networks}
-    db.session.execute(delete(SignInTry).where(SignInTry.subject.in_(subjects)))
-
-
-def forget_old_tries(now: datetime) -> None:
-    """Remove what was counted in windows that ended an hour ago."""
-    db.session.execute(delete(SignInTry).where(SignInTry.ends_at < now - KEPT))
-
-
-def _subjects(email: str, address: str | None) -> Sequence[tuple[bytes, int]]:
-    # In one order, so that two tries never wait for each other in a circle.
-    return sorted(_by_width(email, address))
-
-
 def _by_width(email: str, address: str | None) -> Sequence[tuple[bytes, int]]:
     network = network_of(address)
     return [
@@ -98,6 +118,21 @@ def _by_width(email: str, address: str | None) -> Sequence[tuple[bytes, int]]:
         (_digest("address", network), MOST_FROM_ADDRESS),
         (_digest("account", email), MOST_AT_ACCOUNT),
     ]
+
+
+def _codes_of(email: str) -> tuple[bytes, int]:
+    return _digest("codes", email), MOST_CODES
+
+
+def _forgive(subjects: Sequence[tuple[bytes, int]], *, tries: int) -> None:
+    here, _ = subjects[0]
+    left = case((SignInTry.tries > tries, SignInTry.tries - tries), else_=0)
+    for subject, _ in sorted(subjects):  # in the order in which they are counted
+        mine = SignInTry.subject == subject
+        if subject == here:
+            db.session.execute(delete(SignInTry).where(mine))
+        else:
+            db.session.execute(update(SignInTry).where(mine).values(tries=left))
 
 
 def _digest(*parts: str) -> bytes:

@@ -17,7 +17,6 @@ from sqlalchemy import ColumnElement, and_, delete, select, update
 
 from billtrack import audit
 from billtrack.accounts import access_tokens
-from billtrack.accounts.authentication import authenticate
 from billtrack.accounts.key_format import new_secret
 from billtrack.accounts.models import RefreshToken, TokenFamily, User
 from billtrack.core.errors import NotFoundError, UnauthenticatedError
@@ -50,11 +49,18 @@ class TokenPair:
     expires_at: datetime
 
 
-def sign_in(
-    *, email: str, password: str, now: datetime, address: str | None, user_agent: str | None
+def start_family(
+    user: User,
+    *,
+    now: datetime,
+    address: str | None,
+    user_agent: str | None,
+    second_factor: str | None = None,
 ) -> TokenPair:
-    """Start a family and return its first tokens; raises SignInRefused."""
-    user = authenticate(email=email, password=password)
+    """Start a family for the account, which has proven who it is, and return its first tokens.
+
+    `second_factor` says by what besides the password.
+    """
     _forget_expired(user.id, now)
     family = TokenFamily(
         user_id=user.id,
@@ -67,7 +73,8 @@ def sign_in(
     db.session.add(family)
     db.session.flush()
     actor = audit.Actor(user_id=user.id, address=address)
-    _note("token.issued", family, actor, now)
+    proofs = {"second_factor": second_factor} if second_factor else {}
+    _note("token.issued", family, actor, now, **proofs)
     return _next_pair(family, now)
 
 
@@ -166,14 +173,16 @@ def _forget_expired(user_id: int, now: datetime) -> None:
     db.session.execute(delete(TokenFamily).where(TokenFamily.id.in_(over)))
 
 
-def _note(action: str, family: TokenFamily, actor: audit.Actor, now: datetime) -> None:
+def _note(
+    action: str, family: TokenFamily, actor: audit.Actor, now: datetime, **facts: str
+) -> None:
     audit.record(
         action,
         actor=actor,
         now=now,
         object_type="token_family",
         object_id=family.id,
-        changes={"user_id": family.user_id},
+        changes={"user_id": family.user_id, **facts},
     )
 
 

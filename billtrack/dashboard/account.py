@@ -9,10 +9,10 @@ from flask import flash, redirect, url_for
 from flask.typing import ResponseReturnValue
 
 from billtrack import access
-from billtrack.accounts import operations, queries, recovery
+from billtrack.accounts import operations, queries, recovery, second_factor
 from billtrack.accounts.links import newest_invitations
 from billtrack.accounts.models import User
-from billtrack.accounts.permissions import Permission, Role
+from billtrack.accounts.permissions import Breadth, Permission, Role
 from billtrack.core.errors import ConflictError, InvalidError
 from billtrack.customers.erasure import find_erasure
 from billtrack.customers.operations import change_role
@@ -77,6 +77,19 @@ def send_password_reset(user_id: int) -> ResponseReturnValue:
         with transaction():
             recovery.send_reset(user_id, **_by())
         flash("A link is on its way. It works once, within 1 hour.", "ok")
+    except ConflictError as error:
+        flash(error.detail, "bad")
+    return _back(user_id)
+
+
+@dashboard.post("/settings/accounts/<id:user_id>/second-factor/reset")
+@access.require(Permission.USERS_WRITE)
+def reset_second_factor(user_id: int) -> ResponseReturnValue:
+    """Take the second factor away from somebody who has lost it."""
+    try:
+        with transaction():
+            second_factor.reset(user_id, **_by())
+        flash("The second factor is reset. A letter says so to its owner.", "ok")
     except ConflictError as error:
         flash(error.detail, "bad")
     return _back(user_id)
@@ -149,6 +162,8 @@ def _page(user: User, form: AccountDetailsForm) -> str:
     who = access.principal()
     may_export = who.may(Permission.USERS_EXPORT)
     job = find_erasure(user) if user.is_erased else None
+    is_admin = access.reach(Permission.USERS_WRITE).breadth is Breadth.ALL
+    has_second_factor = second_factor.find_second_factor(user.id) is not None
     return render_section(
         "account",
         "dashboard.accounts",
@@ -159,6 +174,8 @@ def _page(user: User, form: AccountDetailsForm) -> str:
         may_erase=who.may(Permission.USERS_ERASE),
         erasure=job.status if job else None,
         erasure_job=job.id if job else None,
+        may_reset=is_admin and has_second_factor and user.id != who.user_id,
+        has_second_factor=has_second_factor,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from flask_wtf import FlaskForm
-from wtforms import Field, HiddenField, PasswordField
+from wtforms import Field, HiddenField, PasswordField, StringField
 from wtforms.validators import (
     EqualTo,
     InputRequired,
@@ -32,6 +32,7 @@ from billtrack.dashboard.fields import (
 )
 
 MAX_KEY_LENGTH = 255
+MAX_CODE_LENGTH = 40
 MAX_DAYS = 3660  # of a report; as in the API
 CUSTOM_RANGE = ""  # the value of the month that means "a range of days"
 
@@ -56,6 +57,15 @@ class SignInForm(FlaskForm):  # type: ignore[misc]
     password = PasswordField(
         "Password",
         [InputRequired("Write your password."), Length(max=MAX_LENGTH, message=TOO_LONG)],
+    )
+
+
+class CodeForm(FlaskForm):  # type: ignore[misc]
+    """A code of the second factor, or a recovery code in its place."""
+
+    code = StringField(
+        "Code",
+        [InputRequired("Write the code."), Length(max=MAX_CODE_LENGTH, message=TOO_LONG)],
     )
 
 

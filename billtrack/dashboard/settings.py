@@ -12,6 +12,7 @@ from billtrack import access
 from billtrack.accounts import credentials, operations, queries, sessions, tokens
 from billtrack.accounts.models import TokenFamily, User, UserSession
 from billtrack.accounts.permissions import Permission
+from billtrack.accounts.second_factor import find_second_factor
 from billtrack.core.errors import InvalidError
 from billtrack.dashboard.blueprint import dashboard
 from billtrack.dashboard.forms import show_error
@@ -165,6 +166,7 @@ def _profile(profile_form: ProfileForm, password_form: PasswordForm) -> str:
         role=access.principal().role.value,
         since=user.created_at,
         user_id=user.id,
+        has_second_factor=find_second_factor(user.id) is not None,
     )
 
 

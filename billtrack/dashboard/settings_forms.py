@@ -29,7 +29,7 @@ from billtrack.dashboard.fields import (
     printable,
     stripped,
 )
-from billtrack.dashboard.forms import MAX_KEY_LENGTH
+from billtrack.dashboard.forms import MAX_KEY_LENGTH, CodeForm
 from billtrack.present.filters import day
 
 MAX_KEY_NAME_LENGTH = 100
@@ -108,8 +108,8 @@ class ChoosePasswordForm(NewPasswordForm):
     token = HiddenField(validators=[Length(max=MAX_KEY_LENGTH, message=AGAIN)])
 
 
-class PasswordForm(NewPasswordForm):
-    """The present password, and another one twice."""
+class PresentPasswordForm(FlaskForm):  # type: ignore[misc]
+    """The present password."""
 
     current_password = PasswordField(
         "Present password",
@@ -118,6 +118,14 @@ class PasswordForm(NewPasswordForm):
             Length(max=MAX_LENGTH, message=TOO_LONG),
         ],
     )
+
+
+class PasswordForm(NewPasswordForm, PresentPasswordForm):
+    """The present password, and another one twice."""
+
+
+class PasswordAndCodeForm(PresentPasswordForm, CodeForm):
+    """The present password, and a code of the second factor."""
 
 
 class ScopesField(SelectMultipleField):  # type: ignore[misc]

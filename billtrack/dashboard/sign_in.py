@@ -8,12 +8,12 @@ from functools import partial
 from flask import flash, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 
-from billtrack import access
+from billtrack import access, attempts
 from billtrack.accounts import sessions
 from billtrack.accounts.authentication import SignInRefused
-from billtrack.accounts.models import User
 from billtrack.accounts.permissions import Permission, Role
 from billtrack.accounts.queries import has_administrator
+from billtrack.accounts.signing_in import CodeDue, prove_password
 from billtrack.accounts.throttle import TooManyTries
 from billtrack.core.errors import ConflictError, InvalidError, NotFoundError
 from billtrack.customers.operations import open_account
@@ -23,6 +23,9 @@ from billtrack.db import transaction
 from billtrack.extensions import current_calendar
 from billtrack.http import client_address
 from billtrack.installation.operations import require_setup_token, void_setup_token
+
+PENDING_COOKIE_KEY = "half"
+"""What the cookie calls a sign-in whose code is due; nothing else reads it."""
 
 
 class SetUpDone(NotFoundError):
@@ -34,31 +37,37 @@ class SetUpDone(NotFoundError):
 @dashboard.route("/sign-in", methods=["GET", "POST"])
 @access.public
 def sign_in() -> ResponseReturnValue:
-    """Ask for e-mail and password; afterwards go where the visitor wanted to."""
+    """Ask for e-mail and password; afterwards for a code, or go where the visitor wanted to."""
     if access.find_principal() is not None:
-        return redirect(_target(), code=303)
+        return redirect(wanted_page(), code=303)
     form = SignInForm()
     if not form.validate_on_submit():
         status = 422 if form.is_submitted() else 200
         return render_template("dashboard/sign_in/sign_in.html", form=form), status
     try:
-        _, token = access.attempt_sign_in(form.email.data, partial(_try, form))
+        found = attempts.attempt_sign_in(form.email.data, partial(_try, form))
     except SignInRefused:
         return _refuse(form, "The e-mail address or the password is wrong.", 401)
     except TooManyTries as error:
         return _refuse(form, error.detail, 429, {"Retry-After": str(error.retry_after)})
-    _start(token)
-    return redirect(_target(), code=303)
+    if isinstance(found, CodeDue):
+        return _ask_for_code(found)
+    keep_session(found)
+    return redirect(wanted_page(), code=303)
 
 
-def _try(form: SignInForm, now: datetime) -> tuple[User, str]:
-    return sessions.sign_in(
-        email=form.email.data,
-        password=form.password.data,
-        now=now,
-        address=client_address(),
-        user_agent=request.user_agent.string,
-    )
+def _try(form: SignInForm, now: datetime) -> str | CodeDue:
+    found = prove_password(email=form.email.data, password=form.password.data, now=now)
+    if isinstance(found, CodeDue):
+        return found
+    agent = request.user_agent.string
+    return sessions.start_session(found, now=now, address=client_address(), user_agent=agent)
+
+
+def _ask_for_code(due: CodeDue) -> ResponseReturnValue:
+    session.clear()
+    session[PENDING_COOKIE_KEY] = due.token
+    return redirect(with_wanted_page("dashboard.sign_in_code"), code=303)
 
 
 def _refuse(
@@ -118,16 +127,22 @@ def _create_administrator(form: SetUpForm, token: str) -> None:
         void_setup_token()
 
 
-def _start(token: str) -> None:
-    # A new cookie at every sign-in: one that was planted before is worth nothing.
+def keep_session(token: str) -> None:
+    """Put the session's secret id into a new cookie: one that was planted before is worthless."""
     session.clear()
     session.permanent = True
     session[access.SESSION_COOKIE_KEY] = token
 
 
-def _target() -> str:
+def wanted_page() -> str:
     """Return the page of this site that was asked for; never an address elsewhere."""
     wanted = request.args.get("next", "")
     # Browsers read a backslash as a slash, and leave out tabs and line ends.
     is_local = wanted.startswith("/") and not wanted.startswith(("//", "/\\"))
     return wanted if is_local and wanted.isprintable() else "/"
+
+
+def with_wanted_page(endpoint: str, *, recovery: str | None = None) -> str:
+    """Return the address of another step of signing in, which leads on to the same page."""
+    wanted = wanted_page()
+    return url_for(endpoint, recovery=recovery, next=wanted if wanted != "/" else None)

@@ -45,12 +45,8 @@ def member(app: APIFlask) -> Member:
 
 def start(user: User, now: datetime | None = None) -> tokens.TokenPair:
     with transaction():
-        return tokens.sign_in(
-            email=user.email,
-            password=PASSWORD,
-            now=now or datetime.now(UTC),
-            address=None,
-            user_agent=None,
+        return tokens.start_family(
+            user, now=now or datetime.now(UTC), address=None, user_agent=None
         )
 
 

@@ -18,7 +18,7 @@ from billtrack.accounts.operations import deactivate_user, update_user
 from billtrack.accounts.passwords import verify_password
 from billtrack.accounts.permissions import Breadth, Reach
 from billtrack.accounts.recovery import NoPasswordToReset, NotToBeInvited
-from billtrack.accounts.sessions import list_sessions, sign_in
+from billtrack.accounts.sessions import list_sessions, start_session
 from billtrack.audit.models import AuditEntry
 from billtrack.core.errors import InvalidError
 from billtrack.db import transaction
@@ -61,7 +61,7 @@ def fits(user: User, password: str) -> bool:
 
 def test_it_sets_the_password_once_and_signs_out_everywhere(ada: User) -> None:
     with transaction():
-        sign_in(email=ada.email, password=PASSWORD, now=NOW, address=None, user_agent=None)
+        start_session(ada, now=NOW, address=None, user_agent=None)
     secret = send(ada)
     assert use(secret) == ada.id
     assert fits(ada, NEW)
@@ -204,8 +204,8 @@ def test_an_invitation_names_who_invites(app: APIFlask, ada: User) -> None:
 
 
 def test_sessions_of_others_stay(app: APIFlask, ada: User) -> None:
-    create_user(email="eve@test.example", password=PASSWORD)
+    eve = create_user(email="eve@test.example", password=PASSWORD)
     with transaction():
-        sign_in(email="eve@test.example", password=PASSWORD, now=NOW, address=None, user_agent=None)
+        start_session(eve, now=NOW, address=None, user_agent=None)
     use(send(ada))
     assert db.session.scalars(select(UserSession.revoked_at)).all() == [None]

@@ -9,7 +9,7 @@ from apiflask import APIFlask
 from sqlalchemy import update
 
 from billtrack.accounts import sessions
-from billtrack.accounts.authentication import SignInRefused
+from billtrack.accounts.authentication import SignInRefused, authenticate
 from billtrack.accounts.credentials import WrongPassword, change_password
 from billtrack.accounts.models import User, UserSession
 from billtrack.accounts.sessions import IDLE_LIMIT, SessionNotFound
@@ -30,14 +30,12 @@ def ada(app: APIFlask) -> User:
 
 def sign_in(user: User, password: str = PASSWORD) -> str:
     with transaction():
-        _, token = sessions.sign_in(
-            email=user.email,
-            password=password,
+        return sessions.start_session(
+            authenticate(email=user.email, password=password),
             now=datetime.now(UTC),
             address="192.0.2.7",
             user_agent="Firefox/140.0",
         )
-    return token
 
 
 def session_of(token: str) -> UserSession | None:

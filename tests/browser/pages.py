@@ -12,6 +12,7 @@ EVERYBODY = (
     "/usage",
     "/docs/api",
     "/settings/profile",
+    "/settings/second-factor",
     "/settings/sessions",
     "/settings/api-keys",
     "/settings/api-keys/new",
@@ -71,10 +72,11 @@ NO_PAGES = {
     "dashboard.export_usage": "a file",
     "dashboard.download": "a file",
     "dashboard.refused_lines": "a file",
+    "dashboard.draw_second_factor": "a picture",
     "dashboard.check_usage_field": "a part of the usage page",
 }
 """Endpoints that answer GET with no page of their own, and what they answer with."""
 
-OPEN_PAGES = ("/sign-in", "/set-up", "/forgot-password", "/choose-password")
+OPEN_PAGES = ("/sign-in", "/sign-in/code", "/set-up", "/forgot-password", "/choose-password")
 BUILDERS_PAGES = ("/styleguide",)
 """Only where billtrack is built: tests/browser/test_new_installation.py opens them."""

@@ -24,6 +24,7 @@ PUBLIC_ROUTES = {
     "api.refresh_token",
     "api.revoke_token",
     "dashboard.sign_in",
+    "dashboard.sign_in_code",
     "dashboard.set_up",
     "dashboard.forgot_password",
     "dashboard.choose_password",
@@ -74,7 +75,7 @@ def test_only_these_routes_may_show_what_is_seconds_old(bare: APIFlask) -> None:
 
 def test_no_route_that_writes_answers_to_get(bare: APIFlask) -> None:
     forms = {
-        *("dashboard.sign_in", "dashboard.set_up"),
+        *("dashboard.sign_in", "dashboard.sign_in_code", "dashboard.set_up"),
         *("dashboard.forgot_password", "dashboard.choose_password"),
     }
     for rule in bare.url_map.iter_rules():

@@ -45,6 +45,8 @@ PAGES = {
     "/docs/api": (200, 200, 200, 200, 200),
     "/settings": (303, 303, 303, 303, 303),
     "/settings/profile": (200, 200, 200, 200, 200),
+    "/settings/second-factor": (200, 200, 200, 200, 200),
+    "/settings/second-factor/code.svg": (404, 404, 404, 404, 404),
     "/settings/sessions": (200, 200, 200, 200, 200),
     "/settings/api-keys": (200, 200, 200, 200, 200),
     "/settings/api-keys/new": (200, 200, 200, 200, 200),
@@ -58,6 +60,7 @@ PAGES = {
     "/settings/accounts/{customer}/erase": (200, 403, 403, 403, 403),
     "/settings/health": (200, 403, 403, 403, 403),
     "/sign-in": (303, 303, 303, 303, 303),
+    "/sign-in/code": (303, 303, 303, 303, 303),
     "/set-up": (404, 404, 404, 404, 404),
     "/forgot-password": (200, 200, 200, 200, 200),
     "/choose-password": (404, 404, 404, 404, 404),
@@ -76,11 +79,17 @@ FORMS = {
     "/reports/jobs/{job}/retry": (409, 409, 403, 409, 404),
     "/settings/profile": (422, 422, 422, 422, 422),
     "/settings/password": (422, 422, 422, 422, 422),
+    "/settings/second-factor": (422, 422, 422, 422, 422),
+    "/settings/second-factor/confirm": (422, 422, 422, 422, 422),
+    "/settings/second-factor/cancel": (303, 303, 303, 303, 303),
+    "/settings/second-factor/recovery-codes": (422, 422, 422, 422, 422),
+    "/settings/second-factor/off": (422, 422, 422, 422, 422),
     "/settings/api-keys": (422, 422, 422, 422, 422),
     "/settings/accounts": (422, 422, 403, 403, 403),
     "/settings/accounts/{customer}": (422, 422, 403, 403, 403),
     "/settings/accounts/{customer}/invite": (303, 303, 403, 403, 403),
     "/settings/accounts/{customer}/password-reset": (303, 303, 403, 403, 403),
+    "/settings/accounts/{customer}/second-factor/reset": (303, 403, 403, 403, 403),
     "/settings/accounts/{customer}/deactivate": (303, 303, 403, 403, 403),
     "/settings/accounts/{customer}/reactivate": (303, 303, 403, 403, 403),
     "/settings/accounts/{customer}/export": (200, 404, 404, 200, 404),
@@ -95,6 +104,7 @@ FORMS = {
 }
 PUBLIC = {
     "/sign-in": 200,
+    "/sign-in/code": 303,
     "/set-up": 403,
     "/forgot-password": 200,
     "/choose-password": 404,
@@ -103,7 +113,7 @@ PUBLIC = {
 FRAGMENTS = {"dashboard.check_usage_field"}
 """Answers a part of a page, never a page; tests/test_access.py tries it as every role."""
 OPEN_ENDPOINTS = {
-    *("dashboard.sign_in", "dashboard.set_up"),
+    *("dashboard.sign_in", "dashboard.sign_in_code", "dashboard.set_up"),
     *("dashboard.forgot_password", "dashboard.choose_password"),
 }
 

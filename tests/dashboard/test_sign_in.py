@@ -11,8 +11,8 @@ from apiflask import APIFlask
 from argon2 import PasswordHasher
 from sqlalchemy import update
 
-from billtrack.accounts import passwords, sessions
-from billtrack.accounts.authentication import SignInRefused
+from billtrack.accounts import passwords
+from billtrack.accounts.authentication import SignInRefused, authenticate
 from billtrack.accounts.models import User, UserSession
 from billtrack.accounts.permissions import Role
 from billtrack.accounts.sessions import IDLE_LIMIT, LIFETIME
@@ -37,13 +37,7 @@ def sign_in(visitor: Visitor, email: str, password: str = PASSWORD, *, next_: st
 
 def try_password(email: str) -> None:
     with transaction():
-        sessions.sign_in(
-            email=email,
-            password="wrong horse battery",
-            now=datetime.now(UTC),
-            address=None,
-            user_agent=None,
-        )
+        authenticate(email=email, password="wrong horse battery")
 
 
 def deactivate(user: User) -> None:

@@ -89,7 +89,7 @@ def test_tokens_of_one_account_have_one_budget(cast: Cast) -> None:
 def access_token(user: User) -> str:
     with transaction():
         given: dict[str, Any] = {"address": None, "user_agent": None, "now": datetime.now(UTC)}
-        return tokens.sign_in(email=user.email, password=PASSWORD, **given).access_token
+        return tokens.start_family(user, **given).access_token
 
 
 def test_nothing_is_told_of_a_budget_that_is_off(cast: Cast) -> None:

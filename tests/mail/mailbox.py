@@ -42,6 +42,13 @@ def link_in(letter: EmailMessage) -> str:
     return f"{parts.path}?{parts.query}"
 
 
+def text_in(letter: EmailMessage) -> str:
+    """Return the letter as text, with single spaces."""
+    body = letter.get_body(("plain",))
+    assert body is not None
+    return " ".join(str(body.get_content()).split())
+
+
 def _read(content: bytes) -> EmailMessage:
     letter = message_from_bytes(content, policy=default)
     assert isinstance(letter, EmailMessage)

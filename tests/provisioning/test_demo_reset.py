@@ -15,9 +15,11 @@ from billtrack.accounts import tokens
 from billtrack.accounts.api_keys import create_api_key
 from billtrack.accounts.models import User
 from billtrack.accounts.operations import deactivate_user, update_user
+from billtrack.accounts.pending_sign_ins import begin_sign_in
 from billtrack.accounts.permissions import Breadth, Reach, Role
 from billtrack.accounts.queries import find_user_by_email
-from billtrack.accounts.sessions import sign_in
+from billtrack.accounts.recovery_codes import make_recovery_codes
+from billtrack.accounts.sessions import start_session
 from billtrack.audit.models import AuditPersonalValue
 from billtrack.audit.verification import verify
 from billtrack.config import Settings
@@ -31,7 +33,7 @@ from billtrack.installation.queries import find_installation
 from billtrack.jobs.operations import claim, mark_completed
 from billtrack.mail.operations import Recipient
 from billtrack.plans.operations import create_plan
-from billtrack.provisioning.demo import demo_accounts, load_demo
+from billtrack.provisioning.demo import load_demo
 from billtrack.provisioning.demo_reset import DemoInUse, remove_demo
 from billtrack.reports.models import Report
 from billtrack.reports.operations import request_report
@@ -119,11 +121,13 @@ def test_it_takes_away_what_was_done_in_the_demo_and_leaves_the_rest(
     demo: Settings, cast: Cast, files: Storage, now: datetime
 ) -> None:
     loaded = counts()
-    password = next(a.password for a in demo_accounts(demo) if a.email == MANAGER)
+    manager = account(MANAGER)
     with transaction():
         given: dict[str, Any] = {"address": "192.0.2.1", "user_agent": "x", "now": now}
-        sign_in(email=MANAGER, password=password, **given)
-        tokens.sign_in(email=MANAGER, password=password, **given)
+        start_session(manager, **given)
+        tokens.start_family(manager, **given)
+        begin_sign_in(manager.id, now=now)
+        make_recovery_codes(manager.id, now=now)
         create_api_key(account(COLLECTOR), actor=audit.Actor(), now=now, name="x", scopes=None)
         write_to(account(CUSTOMER), now)
     use(account(ADMIN), account(CUSTOMER), now)
@@ -296,6 +300,7 @@ def test_it_knows_every_table_that_points_at_accounts() -> None:
         *("usage_records", "usage_daily", "usage_sources", "usage_source_hours"),
         *("usage_imports", "usage_import_refusals", "usage_rejected_records"),
         *("subscriptions", "jobs", "reports", "letters"),
+        *("pending_sign_ins", "recovery_codes", "second_factors"),
     }
     owners = {"users", *known}
     pointing = {

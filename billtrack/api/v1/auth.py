@@ -9,16 +9,32 @@ from typing import Annotated, Any, Literal
 from flask import request
 from pydantic import BaseModel, Field
 
-from billtrack import access
+from billtrack import access, attempts
 from billtrack.accounts import access_tokens, tokens
+from billtrack.accounts.models import User
+from billtrack.accounts.second_factor import Proof, WrongCode
+from billtrack.accounts.signing_in import CodeDue, prove_code, prove_password
 from billtrack.api.v1.blueprint import api
 from billtrack.api.v1.schemas import Body, PlainText
+from billtrack.core.errors import UnauthenticatedError
 from billtrack.db import transaction
 from billtrack.http import client_address
 
 REFRESH_EXAMPLE = "bt_refresh_kR0aXz5sVq7uJm2yTn4cWb9eGd1fHi3oLp6ASrDtEvFBhJ2xY9Q1"
 
 Secret = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+class OtpRequired(UnauthenticatedError):
+    """The password is right, and the account takes a code besides."""
+
+    code = "otp_required"
+
+
+class OtpRefused(UnauthenticatedError):
+    """The code is wrong or was used before."""
+
+    code = "otp_refused"
 
 
 class SignIn(Body):
@@ -28,6 +44,14 @@ class SignIn(Body):
         PlainText, Field(min_length=3, max_length=254, examples=["admin@billtrack.example"])
     ]
     password: Annotated[Secret, Field(examples=["correct horse battery staple"])]
+    otp: Annotated[
+        PlainText | None,
+        Field(
+            max_length=40,
+            examples=["123456"],
+            description="Where the account has a second factor: its code, or a recovery code",
+        ),
+    ] = None
 
 
 class RefreshTokenIn(Body):
@@ -60,10 +84,19 @@ class RevokedOut(BaseModel):
 @access.public
 @api.input(SignIn)
 @api.output(TokensOut)
-@api.doc(responses={401: "They do not match an active account", 429: "Too many tries"})
+@api.doc(
+    responses={
+        401: "They do not match an active account, or a code is missing (`otp_required`) or wrong",
+        429: "Too many tries",
+    }
+)
 def issue_token(json_data: SignIn) -> dict[str, Any]:
-    """Sign in with e-mail and password. The access token may do what the account may."""
-    pair = access.attempt_sign_in(json_data.email, partial(_try, json_data))
+    """Sign in with e-mail and password. The access token may do what the account may.
+
+    An account with a second factor takes its code, too: `otp`.
+    """
+    found = attempts.attempt_sign_in(json_data.email, partial(_try, json_data))
+    pair = _with_code(found, json_data.otp) if isinstance(found, CodeDue) else found
     return _tokens_json(pair)
 
 
@@ -93,13 +126,32 @@ def revoke_token(json_data: RefreshTokenIn) -> dict[str, Any]:
     return {"status": "revoked"}
 
 
-def _try(asked: SignIn, now: datetime) -> tokens.TokenPair:
-    return tokens.sign_in(
-        email=asked.email,
-        password=asked.password,
+def _try(asked: SignIn, now: datetime) -> tokens.TokenPair | CodeDue:
+    found = prove_password(email=asked.email, password=asked.password, now=now)
+    return found if isinstance(found, CodeDue) else _start(found, None, now)
+
+
+def _with_code(due: CodeDue, otp: str | None) -> tokens.TokenPair:
+    if otp is None:
+        raise OtpRequired("This account has a second factor: send a code of it as otp, too.")
+    try:
+        return attempts.attempt_code(due.user, partial(_try_code, due.token, otp), tries=2)
+    except WrongCode as error:
+        raise OtpRefused(error.detail) from error
+
+
+def _try_code(half: str, otp: str, now: datetime) -> tokens.TokenPair:
+    user, proof = prove_code(half, code=otp, actor=access.actor(), now=now)
+    return _start(user, proof, now)
+
+
+def _start(user: User, proof: Proof | None, now: datetime) -> tokens.TokenPair:
+    return tokens.start_family(
+        user,
         now=now,
         address=client_address(),
         user_agent=request.user_agent.string,
+        second_factor=proof,
     )
 
 

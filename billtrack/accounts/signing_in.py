@@ -1,0 +1,44 @@
+"""Signing in, for browsers and programs alike: the password, then the code where one is due.
+
+The caller owns the transaction, and counts the tries: see `billtrack.access`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from billtrack import audit
+from billtrack.accounts.authentication import authenticate
+from billtrack.accounts.models import User
+from billtrack.accounts.pending_sign_ins import begin_sign_in, take_pending_user
+from billtrack.accounts.second_factor import Proof, find_second_factor, use_code
+
+
+@dataclass(frozen=True, slots=True)
+class CodeDue:
+    """The password was right and is not enough; `token` is the secret id of the half sign-in."""
+
+    user: User
+    token: str
+
+
+def prove_password(*, email: str, password: str, now: datetime) -> User | CodeDue:
+    """Return the account if the password opens it, or else what a code has to come with.
+
+    Raises SignInRefused.
+    """
+    user = authenticate(email=email, password=password)
+    if find_second_factor(user.id) is None:
+        return user
+    return CodeDue(user, begin_sign_in(user.id, now=now))
+
+
+def prove_code(token: str, *, code: str, actor: audit.Actor, now: datetime) -> tuple[User, Proof]:
+    """Return the account of the half sign-in if the code is right, and what kind it was.
+
+    Raises SignInExpired and WrongCode.
+    """
+    user = take_pending_user(token, now=now)
+    by_owner = audit.Actor(user_id=user.id, address=actor.address, request_id=actor.request_id)
+    return user, use_code(user, code, actor=by_owner, now=now)
