@@ -1,6 +1,6 @@
 """Signing in, for browsers and programs alike: the password, then the code where one is due.
 
-The caller owns the transaction, and counts the tries: see `billtrack.access`.
+The caller owns the transaction, and counts the tries: see `billtrack.attempts`.
 """
 
 from __future__ import annotations

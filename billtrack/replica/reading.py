@@ -80,6 +80,12 @@ def read_all_stored(read: Callable[[], R]) -> R:
     return _read_again_if_broken(read)
 
 
+def return_to_primary() -> None:
+    """Read from the primary again, whatever was read from before; ends what was read so far."""
+    end_read()
+    db.session().info.pop(READS_FROM, None)
+
+
 def leave_replica(error: DBAPIError) -> bool:
     """Go on with the primary if the replica broke off; tell whether it was the replica."""
     session = db.session()

@@ -15,14 +15,13 @@ from billtrack.accounts.models import User
 from billtrack.accounts.permissions import Breadth, Reach
 from billtrack.config import Settings
 from billtrack.core.money import format_minor
-from billtrack.db import end_read
 from billtrack.documents.pdf import PdfRenderer
 from billtrack.documents.storage import Storage, StoredFile
 from billtrack.documents.tables import to_csv, to_xlsx
 from billtrack.extensions import db
 from billtrack.jobs.queries import is_held
 from billtrack.jobs.runner import Run, TryLater
-from billtrack.replica.reading import read_all_stored
+from billtrack.replica.reading import read_all_stored, return_to_primary
 from billtrack.reports.catalog import UsageReport, read_usage_report
 from billtrack.reports.models import Report
 from billtrack.reports.page import report_page
@@ -55,7 +54,7 @@ class UsageReportBuilder:
         report = read_all_stored(read)
         make = self._maker(view.report.format, report)
         path = f"{run.job_id}/{run.attempt}/{filename_of(view.report)}"
-        end_read()
+        return_to_primary()  # a job is what the primary says of it
         if report.shown.days > SOON_MADE_DAYS:
             run.report_progress(30)
         content = make()
