@@ -154,6 +154,10 @@ def member(cast: Cast, role: str) -> Member:
     return found
 
 
+ENDING = {"/settings/sessions/revoke-all", "/sign-out"}
+"""Forms that end the session: each is sent in one of its own."""
+
+
 def test_it_opens_to_each_role_what_the_table_says(
     app: APIFlask, cast: Cast, names: dict[str, Any]
 ) -> None:
@@ -173,12 +177,13 @@ def test_it_takes_from_each_role_the_forms_that_the_table_says(
     app: APIFlask, cast: Cast, names: dict[str, Any]
 ) -> None:
     for number, role in enumerate(ROLES):
-        visitor = Visitor(app, member(cast, role))
-        token = visitor.open("/usage").values("/sign-out")["csrf_token"]
-        found = {
-            path: visitor.request("POST", path.format(**names), data={"csrf_token": token}).status
-            for path in FORMS
-        }
+        found = {}
+        for path in FORMS:
+            if path in {next(iter(FORMS)), *ENDING}:
+                visitor = Visitor(app, member(cast, role))
+                token = visitor.open("/usage").values("/sign-out")["csrf_token"]
+            answer = visitor.request("POST", path.format(**names), data={"csrf_token": token})
+            found[path] = answer.status
         assert found == {path: statuses[number] for path, statuses in FORMS.items()}, role
 
 
