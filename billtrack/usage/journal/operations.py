@@ -1,4 +1,4 @@
-"""Look after the journal: who has gone silent, what is old, and what a person wants erased."""
+"""Look after the journal: who has gone silent, and what is old."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, or_, select, update
 
 from billtrack.accounts.models import User
-from billtrack.db import end_read, row_count, transaction
+from billtrack.db import end_read, transaction
 from billtrack.extensions import db
 from billtrack.usage.journal.models import RejectedRecord, UsageSource, UsageSourceHour
 from billtrack.usage.journal.silence import (
@@ -68,16 +68,6 @@ def forget_old_rejected(now: datetime) -> None:
     """Remove records that were refused more than 30 days ago; the caller owns the transaction."""
     is_old = RejectedRecord.last_received_at < now - KEPT_REJECTED
     db.session.execute(delete(RejectedRecord).where(is_old))
-
-
-def erase_rejected(user_id: int) -> int:
-    """Remove what was refused of a person, or sent by the account; return how many that was.
-
-    The caller owns the transaction. What is about the person without naming the account, in the
-    metadata of others, is not found; it goes after 30 days, as all does.
-    """
-    theirs = or_(RejectedRecord.user_id == user_id, RejectedRecord.account_id == user_id)
-    return row_count(db.session.execute(delete(RejectedRecord).where(theirs)))
 
 
 def _candidates(now: datetime) -> Sequence[tuple[UsageSource, bool]]:
