@@ -1,4 +1,4 @@
-"""The WSGI entry point: `granian --interface wsgi wsgi:app`, or `flask --app wsgi`."""
+"""What is served: `served` by Granian (RSGI), `app` by any WSGI server, as `flask --app wsgi`."""
 
 from billtrack.process import die_with_parent, settle
 
@@ -6,13 +6,14 @@ die_with_parent()
 
 from billtrack.app import create_app  # noqa: E402 (a server's workers tie themselves first)
 from billtrack.config import load_settings  # noqa: E402
+from billtrack.entrance import Entrance  # noqa: E402
+from billtrack.express.in_loop import loop_lane  # noqa: E402
 from billtrack.logs import configure_logs  # noqa: E402
 from billtrack.usage.journal.writing import keep_writing  # noqa: E402
-from billtrack.waiting import BodyFirst  # noqa: E402
 
 settings = load_settings()
 configure_logs(settings.log_format)
 app = create_app(settings, statement_seconds=settings.statement_seconds)
-app.wsgi_app = BodyFirst(app.wsgi_app)  # type: ignore[method-assign]  # Flask's own way to wrap
+served = Entrance(app.wsgi_app, loop_lane(app, statement_seconds=settings.statement_seconds))
 keep_writing(app)
 settle()

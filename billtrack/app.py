@@ -9,7 +9,6 @@ from wsgiref.types import WSGIApplication
 from apiflask import APIFlask
 from flask.json.provider import DefaultJSONProvider
 from pydantic_core import from_json
-from werkzeug.middleware.proxy_fix import ProxyFix
 
 from billtrack import __version__, http, limits
 from billtrack.accounts.sessions import LIFETIME
@@ -99,13 +98,9 @@ def create_app(
 
 
 def _ways_in(app: APIFlask, settings: Settings) -> WSGIApplication:
-    """Return the short way before the long one.
-
-    The last proxies are believed what they forward; without any nobody is believed.
-    """
+    """Return the short way before the long one."""
     entrance = ExpressLane(app, Places(app.wsgi_app), secure=settings.is_secure)
-    hops = settings.proxy_hops
-    return ProxyFix(entrance, x_for=hops, x_proto=hops, x_host=hops) if hops else entrance
+    return http.behind_proxies(entrance, settings.proxy_hops)
 
 
 def _flask_config(settings: Settings) -> dict[str, Any]:

@@ -39,7 +39,10 @@ WORKING_THREADS = 16
 """Requests that one process of the web server works on at once, see `billtrack.waiting`."""
 
 WEB_CONNECTIONS = WORKING_THREADS + 2
-"""Connections to the database that such a process may need at once, with some to spare."""
+"""Connections to the database that its threads may need at once, with some to spare."""
+
+LOOP_CONNECTIONS = 1
+"""What the event loop of such a process needs besides."""
 
 
 class ConfigError(BilltrackError):

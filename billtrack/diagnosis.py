@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from billtrack.accounts.queries import has_administrator
 from billtrack.backups.postgresql import ProgramMissing, require_program
-from billtrack.config import WEB_CONNECTIONS, Settings
+from billtrack.config import LOOP_CONNECTIONS, WEB_CONNECTIONS, Settings
 from billtrack.core.errors import BilltrackError
 from billtrack.db import database_now
 from billtrack.documents.pdf import missing_font_packages, require_libraries
@@ -112,7 +112,8 @@ def _check_migrations(app: Flask) -> str:
 
 def _check_connections(settings: Settings) -> str:
     """Compare what the processes of one machine may open with what the server lets in."""
-    most = settings.web_workers * WEB_CONNECTIONS + settings.worker_connections
+    most = settings.web_workers * (WEB_CONNECTIONS + LOOP_CONNECTIONS)
+    most += settings.worker_connections
     if db.engine.dialect.name != "postgresql":
         return "of one machine, to a file"
     if settings.pgbouncer:

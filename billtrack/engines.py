@@ -92,20 +92,15 @@ def prepare_engine(engine: Engine, use: Use) -> None:
         event.listen(engine, "connect", _set_pragmas)
         event.listen(engine, "begin", _begin_on_sqlite)
         return
-    limits = {
-        "statement_timeout": use.statement_seconds,
-        "idle_in_transaction_session_timeout": IDLE_SECONDS,
-    }
-    known = {name: f"{seconds}s" for name, seconds in limits.items() if seconds is not None}
 
     def limit_connection(connection: Any, _record: Any) -> None:
         connection.autocommit = True
-        connection.execute(_set(known, is_local=False))
+        connection.execute(limits(use))
         connection.autocommit = False
 
     def limit_transaction(connection: Connection) -> None:
         # By way of SQLAlchemy, so that a lost connection shows as its error, and as 503.
-        connection.exec_driver_sql(_set(known, is_local=True))
+        connection.exec_driver_sql(limits(use, is_local=True))
 
     event.listen(engine, "checkin", _note_use)
     event.listen(engine, "checkout", partial(_check, engine.dialect))
@@ -113,6 +108,36 @@ def prepare_engine(engine: Engine, use: Use) -> None:
         event.listen(engine, "begin", limit_transaction)
     else:
         event.listen(engine, "connect", limit_connection)
+
+
+def limits(use: Use, *, is_local: bool = False) -> str:
+    """Return the statement by which PostgreSQL keeps the limits, for the session or transaction."""
+    seconds = {
+        "statement_timeout": use.statement_seconds,
+        "idle_in_transaction_session_timeout": IDLE_SECONDS,
+    }
+    parts = (
+        f"set_config('{name}', '{value}s', {str(is_local).lower()})"
+        for name, value in seconds.items()
+        if value is not None
+    )
+    return f"SELECT {', '.join(parts)}"
+
+
+def connect_arguments(engine: Engine, use: Use) -> dict[str, Any]:
+    """Return what the driver needs for a connection beside those of the engine."""
+    _, arguments = engine.dialect.create_connect_args(engine.url)
+    own: dict[str, Any] = engine_options(str(engine.url), use)["connect_args"]
+    return {**arguments, **own}
+
+
+def has_arrived(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
+    """Tell whether something came unasked, such as the end of the connection."""
+    if connection.closed:
+        return True
+    watched = select.poll()
+    watched.register(connection.fileno(), select.POLLIN)
+    return bool(watched.poll(0))
 
 
 def ran_out_of_time(error: Exception) -> bool:
@@ -134,26 +159,12 @@ def _check(dialect: Dialect, connection: Any, record: ConnectionPoolEntry, _prox
     used_at = record.info.get(_USED_AT)
     if used_at is None:  # just made
         return
-    if time.monotonic() - used_at < PING_SECONDS and not _has_arrived(connection):
+    if time.monotonic() - used_at < PING_SECONDS and not has_arrived(connection):
         return
     try:
         dialect.do_ping(connection)
     except psycopg.Error as error:
         raise InvalidatePoolError from error
-
-
-def _has_arrived(connection: psycopg.Connection[Any]) -> bool:
-    if connection.closed:
-        return True
-    watched = select.poll()
-    watched.register(connection.fileno(), select.POLLIN)
-    return bool(watched.poll(0))
-
-
-def _set(limits: dict[str, str], *, is_local: bool) -> str:
-    local = str(is_local).lower()
-    parts = (f"set_config('{name}', '{value}', {local})" for name, value in limits.items())
-    return f"SELECT {', '.join(parts)}"
 
 
 def _set_pragmas(connection: Any, _record: Any) -> None:

@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from functools import lru_cache
 from http import HTTPStatus
 from ipaddress import ip_address
-from wsgiref.types import WSGIEnvironment
+from wsgiref.types import WSGIApplication, WSGIEnvironment
 
 import structlog
 from flask import Flask, Response, current_app, g, request
 from werkzeug.exceptions import LengthRequired, RequestEntityTooLarge
+from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import BaseConverter
 from werkzeug.wrappers import Response as AnyResponse
 
@@ -160,6 +161,11 @@ def is_for_us(environ: WSGIEnvironment) -> bool:
     """Tell whether the request names a host under which billtrack answers, or none at all."""
     host = environ.get("HTTP_HOST")
     return not host or is_trusted(host, current_app.extensions[KNOWN_HOSTS])
+
+
+def behind_proxies(app: WSGIApplication, hops: int) -> WSGIApplication:
+    """Let the app believe what the last `hops` proxies forward; without any nobody is believed."""
+    return ProxyFix(app, x_for=hops, x_proto=hops, x_host=hops) if hops else app
 
 
 def _finish(response: Response) -> Response:

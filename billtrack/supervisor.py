@@ -37,8 +37,8 @@ WEB_STOP_SECONDS = 10.0
 """For requests to end. A worker of Granian that is just starting misses the signal to stop."""
 READY_SECONDS = 60.0
 PROBE_SECONDS = 1.0
-WEB_THREADS = 256
-"""For each process: most of them only wait for slow clients, see `billtrack.waiting`."""
+WEB_REQUESTS = 1024
+"""For each process: most of them only wait for slow clients, see `billtrack.entrance`."""
 
 
 def web_command(settings: Settings) -> list[str]:
@@ -49,12 +49,12 @@ def web_command(settings: Settings) -> list[str]:
     """
     return [
         *(sys.executable, "-P", "-m", "billtrack.serving"),
-        *("--interface", "wsgi", "--http", "1", "--no-ws", "--no-access-log"),
+        *("--interface", "rsgi", "--http", "1", "--no-ws", "--no-access-log"),
         *("--log-config", str(GRANIAN_LOGS)),
         *("--host", settings.host, "--port", str(settings.port)),
-        *("--workers", str(settings.web_workers), "--blocking-threads", str(WEB_THREADS)),
+        *("--workers", str(settings.web_workers), "--backpressure", str(WEB_REQUESTS)),
         *("--respawn-failed-workers", "--workers-kill-timeout", f"{WEB_STOP_SECONDS:g}"),
-        *("--working-dir", str(PROJECT_DIR), f"{PROJECT_DIR / 'wsgi.py'}:app"),
+        *("--working-dir", str(PROJECT_DIR), f"{PROJECT_DIR / 'wsgi.py'}:served"),
     ]
 
 

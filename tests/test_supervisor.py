@@ -82,9 +82,8 @@ multiprocessing.get_context("fork").Process(target=serve).start()
 WSGI = """
 from billtrack.process import die_with_parent
 die_with_parent()
-def app(environ, start_response):
-    start_response("200 OK", [("Content-Length", "16")])
-    return [b"the stub project"]
+async def served(scope, protocol):
+    protocol.response_bytes(200, [], b"the stub project")
 """
 
 

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import bindparam, select, update
 
 from billtrack import audit
+from billtrack.accounts import seen_keys
 from billtrack.accounts.key_format import API_KEY, is_api_key, new_secret
 from billtrack.accounts.models import ApiKey, User
 from billtrack.accounts.permissions import Reach, Role, grantable_scopes
@@ -28,6 +29,7 @@ AT_ONCE = 200
 class LiveKey:
     """A key that is not revoked, with its active account."""
 
+    key_hash: str
     id: int
     scopes: Sequence[str]
     expires_at: datetime | None
@@ -141,8 +143,14 @@ def find_together(secrets_: Sequence[str]) -> list[LiveKey | None]:
     hashes = [_hash(secret) for secret in secrets_]
     wanted = {"hashes": sorted(set(hashes))}
     rows = ask_driver(_FOR_POSTGRESQL, wanted) if is_postgresql() else read_now(_LIVE_KEYS, wanted)
-    found = {key_hash: LiveKey(*values) for key_hash, *values in rows}
+    found = {row[0]: LiveKey(*row) for row in rows}
+    seen_keys.note(hashes, found)
     return [found.get(one) for one in hashes]
+
+
+def find_seen(secret: str) -> LiveKey | None:
+    """Return the key as this process saw it last: `seen_keys.HOLD` tells whether it still is so."""
+    return seen_keys.find(_hash(secret))
 
 
 def is_valid(key: LiveKey, *, now: datetime) -> bool:

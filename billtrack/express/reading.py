@@ -3,50 +3,78 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from wsgiref.types import WSGIEnvironment
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from billtrack import limits
 from billtrack.access import Principal
 from billtrack.accounts import api_keys
 from billtrack.accounts.permissions import Permission
 from billtrack.express.answers import Answer, answer_with
-from billtrack.express.plain import find_owner, may_spend, plain_secret
+from billtrack.express.plain import find_owner, plain_secret
 from billtrack.extensions import app_combiner
+from billtrack.limits import Budget
 from billtrack.usage import lookup
 from billtrack.usage.queries import RecordView
+
+Spend = Callable[[Budget, str], bool]
 
 PATH = re.compile(r"/api/v1/usage/([1-9][0-9]{0,17})/?", re.ASCII)
 ROUTE = "/api/v1/usage/<id:record_id>"
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class Asked:
+    """A record that somebody asks for: by which key, and when."""
+
     secret: str
     record_id: int
     now: datetime
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class Found:
+    """A record, and who may see it."""
+
     who: Principal
     record: RecordView
 
 
+def wanted_id(environ: WSGIEnvironment) -> int | None:
+    """Return the id of the record that is asked for, None where something else is."""
+    if environ["REQUEST_METHOD"] != "GET":
+        return None
+    matched = PATH.fullmatch(environ["PATH_INFO"])
+    return int(matched[1]) if matched else None
+
+
 def read(environ: WSGIEnvironment, record_id: int) -> Answer | None:
     """Answer with the record, or return None."""
+    asked = read_request(environ, record_id)
+    if asked is None:
+        return None
+    found = app_combiner(read_together, at_most=lookup.AT_ONCE).ask(asked)
+    return answer(found) if found else None
+
+
+def read_request(environ: WSGIEnvironment, record_id: int) -> Asked | None:
+    """Return what is asked for, or None where it is not plain."""
     secret = plain_secret(environ)
     if secret is None or environ.get("QUERY_STRING"):
         return None
-    asked = _Asked(secret, record_id, datetime.now(UTC))
-    found = app_combiner(read_together, at_most=lookup.AT_ONCE).ask(asked)
-    return answer_with(found.record, "200 OK", ROUTE, found.who) if found else None
+    return Asked(secret, record_id, datetime.now(UTC))
 
 
-def read_together(asked: Sequence[_Asked]) -> list[_Found | None]:
+def answer(found: Found) -> Answer:
+    """Answer with the record."""
+    return answer_with(found.record, "200 OK", ROUTE, found.who)
+
+
+def read_together(asked: Sequence[Asked]) -> list[Found | None]:
     """Look keys and records up; a database that refuses is met again on the long way."""
     try:
         keys = api_keys.find_together([one.secret for one in asked])
@@ -56,9 +84,13 @@ def read_together(asked: Sequence[_Asked]) -> list[_Found | None]:
     return [_found(one, key, record) for one, key, record in zip(asked, keys, records, strict=True)]
 
 
-def _found(one: _Asked, key: api_keys.LiveKey | None, record: RecordView | None) -> _Found | None:
-    who = find_owner(key, Permission.USAGE_READ, now=one.now)
-    if who is None or record is None:
+def show(record: RecordView, who: Principal, *, spend: Spend = limits.spend) -> Found | None:
+    """Return the record if they may see it, who spend one for it; None where the route decides."""
+    if not lookup.covers(who.reach(Permission.USAGE_READ), record):
         return None
-    is_theirs = lookup.covers(who.reach(Permission.USAGE_READ), record)
-    return _Found(who, record) if is_theirs and may_spend(who) else None
+    return Found(who, record) if spend(Budget.USAGE, who.payer(Budget.USAGE)) else None
+
+
+def _found(one: Asked, key: api_keys.LiveKey | None, record: RecordView | None) -> Found | None:
+    who = find_owner(key, Permission.USAGE_READ, now=one.now)
+    return None if who is None or record is None else show(record, who)

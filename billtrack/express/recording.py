@@ -27,24 +27,38 @@ ROUTE = "/api/v1/usage/"
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class Asked:
+    """A record that somebody asks to have stored: by which key, and when."""
+
     secret: str
     item: UsageInput
     now: datetime
 
 
 @dataclass(frozen=True, slots=True)
-class _Done:
+class Done:
+    """Who asked, and what became of the record."""
+
     who: Principal
     outcome: intake.Outcome
 
 
-def record(environ: WSGIEnvironment) -> Answer | Refusal | None:
-    """Store the record and answer with it, or return None, having done nothing.
+def is_wanted(environ: WSGIEnvironment) -> bool:
+    """Tell whether a record is to be stored."""
+    return environ["REQUEST_METHOD"] == "POST" and environ["PATH_INFO"] in PATHS
 
-    What was refused is decided, and must not be tried again: a record without a key, of which
-    it is not known whether it is stored, would be billed twice.
-    """
+
+def record(environ: WSGIEnvironment) -> Answer | Refusal | None:
+    """Store the record and answer with it, or return None, having done nothing."""
+    asked = read_request(environ)
+    if asked is None:
+        return None
+    done = app_combiner(record_together, at_most=intake.AT_ONCE).ask(asked)
+    return answer(asked, done) if done else None
+
+
+def read_request(environ: WSGIEnvironment) -> Asked | None:
+    """Return what is asked for, or None where it is not plain."""
     secret, body = plain_secret(environ), plain_body(environ)
     if secret is None or body is None:
         return None
@@ -52,26 +66,30 @@ def record(environ: WSGIEnvironment) -> Answer | Refusal | None:
         sent = NewUsage.model_validate_json(body)
     except ValidationError:
         return None
-    item = to_input(sent, sent.idempotency_key)
-    asked = _Asked(secret, item, datetime.now(UTC))
-    done = app_combiner(record_together, at_most=intake.AT_ONCE).ask(asked)
-    if done is None:
-        return None
+    return Asked(secret, to_input(sent, sent.idempotency_key), datetime.now(UTC))
+
+
+def answer(asked: Asked, done: Done) -> Answer | Refusal:
+    """Answer with the record, or with what refused it.
+
+    What was refused is decided, and must not be tried again: a record without a key, of which
+    it is not known whether it is stored, would be billed twice.
+    """
     try:
-        stored, is_new = intake.get_answer(item, done.outcome)
+        stored, is_new = intake.get_answer(asked.item, done.outcome)
     except BilltrackError as error:
-        note_refused(item, error, terms=_terms(done.who, asked))
+        note_refused(asked.item, error, terms=terms(done.who, asked))
         return Refusal(error, done.who)
     status = "201 CREATED" if is_new else "200 OK"
     return answer_with(stored, status, ROUTE, done.who, location=location_of(stored))
 
 
-def record_together(asked: Sequence[_Asked]) -> list[_Done | None]:
+def record_together(asked: Sequence[Asked]) -> list[Done | None]:
     """Look the keys up, then store what their owners may record.
 
     A database that refuses is met again on the long way, where each is tried by itself.
     """
-    done: list[_Done | None] = [None] * len(asked)
+    done: list[Done | None] = [None] * len(asked)
     try:
         owners = _owners(asked)
         if not owners:
@@ -80,11 +98,11 @@ def record_together(asked: Sequence[_Asked]) -> list[_Done | None]:
     except SQLAlchemyError:
         return done
     for (place, who), outcome in zip(owners.items(), outcomes, strict=True):
-        done[place] = _Done(who, outcome)
+        done[place] = Done(who, outcome)
     return done
 
 
-def _owners(asked: Sequence[_Asked]) -> dict[int, Principal]:
+def _owners(asked: Sequence[Asked]) -> dict[int, Principal]:
     keys = api_keys.find_together([one.secret for one in asked])
     found = (
         (place, find_owner(key, Permission.USAGE_RECORD, now=one.now))
@@ -93,21 +111,12 @@ def _owners(asked: Sequence[_Asked]) -> dict[int, Principal]:
     return {place: who for place, who in found if who is not None and may_spend(who)}
 
 
-def _submissions(asked: Sequence[_Asked], owners: Mapping[int, Principal]) -> list[Submission]:
-    calendar, backfill_days = current_calendar(), current_settings().backfill_days
+def _submissions(asked: Sequence[Asked], owners: Mapping[int, Principal]) -> list[Submission]:
     return [
-        Submission(
-            asked[place].item,
-            Terms(
-                recorded_by_id=who.user_id,
-                now=asked[place].now,
-                calendar=calendar,
-                backfill_days=backfill_days,
-            ),
-        )
-        for place, who in owners.items()
+        Submission(asked[place].item, terms(who, asked[place])) for place, who in owners.items()
     ]
 
 
-def _terms(who: Principal, asked: _Asked) -> Terms:
+def terms(who: Principal, asked: Asked) -> Terms:
+    """Return the terms under which the record was sent."""
     return Terms(who.user_id, asked.now, current_calendar(), current_settings().backfill_days)

@@ -10,10 +10,12 @@ from billtrack.limits.budgets import Budget
 from billtrack.limits.requests import (
     RateLimited,
     charge,
+    give_back,
     headers,
     init_app,
     known,
     spend,
+    spend_at_once,
 )
 
 __all__ = [
@@ -21,10 +23,12 @@ __all__ = [
     "RateLimited",
     "charge",
     "charge_address",
+    "give_back",
     "headers",
     "init_app",
     "is_shut_out",
     "known",
     "require_welcome",
     "spend",
+    "spend_at_once",
 ]

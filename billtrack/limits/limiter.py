@@ -67,6 +67,17 @@ class Limiter:
         self._note(budget, subject, cost, taken)
         return taken.given > 0
 
+    def spend_at_once(self, budget: Budget, subject: str) -> bool:
+        """Take one without waiting for Redis; False where that takes asking, or it is spent."""
+        if self._shared is None:
+            return self.spend(budget, subject, 1)
+        return self.rates[budget] is None or self._spend_held(budget, subject, 1) is True
+
+    def give_back(self, budget: Budget, subject: str) -> None:
+        """Take back that one was spent."""
+        with self._lock:
+            self._purses.setdefault((budget, subject), _Purse()).held += 1
+
     def is_spent(self, budget: Budget, subject: str) -> bool:
         """Tell whether the subject was refused and need not ask yet; takes nothing."""
         return self.pause(budget, subject) > 0

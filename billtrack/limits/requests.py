@@ -45,6 +45,16 @@ def spend(budget: Budget, subject: str, cost: int = 1) -> bool:
     return _limiter().spend(budget, subject, cost)
 
 
+def spend_at_once(budget: Budget, subject: str) -> bool:
+    """Take one where that needs no waiting; False where it does, or where none is left."""
+    return _limiter().spend_at_once(budget, subject)
+
+
+def give_back(budget: Budget, subject: str) -> None:
+    """Take back what was spent for a request that will be charged in another place."""
+    _limiter().give_back(budget, subject)
+
+
 def charge(budget: Budget, subject: str, cost: int = 1) -> None:
     """Spend for the request that runs, whose answer will say what is left; raises RateLimited."""
     g.charged = budget, subject

@@ -15,6 +15,7 @@ from billtrack.usage import one_statement, postgresql_facts, store
 from billtrack.usage.facts import Facts, find_facts
 from billtrack.usage.journal.counting import count_outcomes
 from billtrack.usage.keys import fingerprint, key_hash
+from billtrack.usage.queries import RecordView
 from billtrack.usage.rows import KeyTaken, NewRecord
 from billtrack.usage.rules import Rulebook
 from billtrack.usage.submissions import Submission
@@ -41,13 +42,15 @@ class IdempotencyConflict(ConflictError):
 class Outcome:
     """What became of one input: its status with the id of the record, or what refused it.
 
-    `stored` is the record as it was written, where it was accepted.
+    `stored` is the record as it was written, where it was accepted, and `view` as it reads back,
+    where that is known.
     """
 
     status: Status
     record_id: int | None = None
     error: BilltrackError | None = None
     stored: NewRecord | None = None
+    view: RecordView | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,11 @@ class Batch:
         """Answer for each as `take_in` would now, and store nothing."""
         answers, _ = self._sort_out(find_facts(self._submissions, self._hashes))
         return [_outcome(answer, (), ()) for answer in answers]
+
+    def admit_all(self, facts: Facts) -> list[NewRecord] | None:
+        """Return the records as they are to be stored; None if by these facts not all are."""
+        answers, fresh = self._sort_out(facts)
+        return fresh if len(fresh) == len(answers) else None
 
     def _run(self) -> list[Outcome]:
         run = self._run_statements if is_postgresql() else self._run_transaction

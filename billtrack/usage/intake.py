@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC
+from typing import Any
 
 import structlog
 from sqlalchemy.exc import IntegrityError
@@ -98,20 +99,29 @@ def submit_together(submissions: Sequence[Submission]) -> list[Outcome]:
     except Exception as error:
         if not batch.may_be_stored:
             raise
-        # Whatever it was: trying each anew could store a record twice that has no key. The
-        # client decides.
-        log.warning("commit_uncertain", error=str(error), records=len(submissions))
-        return [Outcome(Status.REJECTED, error=CommitUncertain(_ASK_AGAIN)) for _ in submissions]
+        return not_known(submissions, error)
+
+
+def not_known(submissions: Sequence[Submission], error: Exception) -> list[Outcome]:
+    """Answer for records of which it is not known whether they are stored.
+
+    Whatever the error was: trying each anew could store a record twice that has no key. The
+    client decides.
+    """
+    log.warning("commit_uncertain", error=str(error), records=len(submissions))
+    return [Outcome(Status.REJECTED, error=CommitUncertain(_ASK_AGAIN)) for _ in submissions]
 
 
 def get_answer(item: UsageInput, outcome: Outcome) -> tuple[RecordView, bool]:
     """Return the record that an input led to and whether it is new; raises what refused it."""
     if outcome.error is not None:
         raise outcome.error
+    if outcome.view is not None:
+        return outcome.view, True
     if outcome.record_id is None:
         raise RuntimeError("an accepted or known record comes with its id")
     if outcome.stored is not None and outcome.stored.metadata is None:
-        return _view(outcome.record_id, outcome.stored, item.event), True
+        return view_of(outcome.record_id, outcome.stored, item.event), True
     # Metadata are read back: the database may write a number in another way than the client.
     record = records_by_id([outcome.record_id])[outcome.record_id]
     return record, outcome.status is Status.ACCEPTED
@@ -158,7 +168,10 @@ def _store_reversal(original: RecordView, reason: str, actor: audit.Actor, terms
     return reversal_id
 
 
-def _view(record_id: int, stored: NewRecord, event: str) -> RecordView:
+def view_of(
+    record_id: int, stored: NewRecord, event: str, metadata: dict[str, Any] | None = None
+) -> RecordView:
+    """Return the record as it reads back."""
     return RecordView(
         id=record_id,
         user_id=stored.user_id,
@@ -169,7 +182,7 @@ def _view(record_id: int, stored: NewRecord, event: str) -> RecordView:
         created_at=stored.created_at,
         recorded_by_id=stored.recorded_by_id,
         idempotency_key=stored.idempotency_key,
-        metadata=None,
+        metadata=metadata,
         reverses_id=None,
         reason=None,
         reversed_by_id=None,

@@ -2,16 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from datetime import UTC
+from typing import Any
 
+from billtrack.accounts import seen_keys
+from billtrack.accounts.api_keys import LiveKey
 from billtrack.accounts.permissions import Breadth, Reach
 from billtrack.core.errors import NotFoundError
 from billtrack.db import end_read
 from billtrack.direct import read_now
 from billtrack.extensions import app_combiner
+from billtrack.usage.one_statement import as_json
 from billtrack.usage.queries import RECORDS_BY_ID, RecordView
 
 AT_ONCE = 200
+
+Execute = Callable[[str, Mapping[str, Any]], Awaitable[Sequence[tuple[Any, ...]]]]
+"""Runs one statement, a transaction by itself, and returns its rows.
+
+Raises psycopg.Error where nothing came of it, anything else where that is not known.
+"""
+
+_FOR_LOOP = f"""
+SELECT found.*
+FROM unnest(CAST(%(ids)s AS bigint[])) AS wanted (id)
+CROSS JOIN LATERAL (
+    SELECT
+        record.id, record.user_id, record.meter_id,
+        (SELECT code FROM meters WHERE id = record.meter_id),
+        record.quantity, record.occurred_at, record.created_at, record.recorded_by_id,
+        record.idempotency_key, record.metadata, record.reverses_id, record.reason,
+        (SELECT id FROM usage_records AS reversal WHERE reversal.reverses_id = record.id),
+        record.origin
+    FROM usage_records AS record WHERE record.id = wanted.id LIMIT 1
+) AS found
+WHERE ({seen_keys.HOLD})
+"""  # noqa: S608 (all of its parts are ours)
 
 
 class RecordNotFound(NotFoundError):
@@ -40,6 +67,24 @@ def find_together(record_ids: Sequence[int]) -> list[RecordView | None]:
     rows = read_now(RECORDS_BY_ID, {"ids": sorted(set(record_ids))})
     found = {record.id: record for record in (RecordView(*row) for row in rows)}
     return [found.get(record_id) for record_id in record_ids]
+
+
+async def find_at_once(
+    execute: Execute, record_ids: Sequence[int], *, keys: Collection[LiveKey]
+) -> list[RecordView | None]:
+    """Return each of the records, None where there is none (PostgreSQL, from an event loop).
+
+    Nothing is found unless all the keys are as they were seen last. Raises what `execute` raises.
+    """
+    values = {"ids": sorted(set(record_ids)), "keys": as_json(seen_keys.as_seen(keys))}
+    found = {row[0]: _view(*row) for row in await execute(_FOR_LOOP, values)}
+    return [found.get(record_id) for record_id in record_ids]
+
+
+def _view(*row: Any) -> RecordView:
+    # The driver gives instants in the zone of the server.
+    values = (*row[:5], *(instant.astimezone(UTC) for instant in row[5:7]), *row[7:])
+    return RecordView(*values)
 
 
 def covers(reach: Reach, record: RecordView) -> bool:

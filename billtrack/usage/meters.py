@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from flask import current_app
 from sqlalchemy import select
 
 from billtrack.core.errors import NotFoundError
 from billtrack.extensions import db
 from billtrack.usage.models import Meter
 
+EXTENSION = "billtrack.known_meters"
 HOUR = 3600
 STANDARD_METERS = (
     ("api_calls", "API calls", "call", "calls", 1),
@@ -40,6 +42,15 @@ def meter_ids() -> dict[str, int]:
     """Return the ids of all meters by their codes, in the order in which statements show them."""
     rows = db.session.execute(_IDS)
     return {row.code: row.id for row in rows}
+
+
+def known_meters() -> dict[str, int]:
+    """Return the ids of meters by code that this process has met, to be added to.
+
+    A code keeps its id unless the database is replaced: whoever relies on it makes sure of it.
+    """
+    known: dict[str, int] = current_app.extensions.setdefault(EXTENSION, {})
+    return known
 
 
 def get_meter(code: str) -> Meter:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import psycopg
 from psycopg.errors import UniqueViolation
 from pydantic_core import to_json
 
@@ -17,23 +18,24 @@ from billtrack.usage.rows import KeyTaken, NewRecord
 
 _KEYS = "pk_usage_keys"
 
+# What is stored, as `given`, and storing what is `sent`: parts of a statement.
 # Keys and rollups are each written in sorted order, so that two writers never wait for each
 # other in a circle. A key that is taken fails the statement, and with it all of its parts.
-_APPEND = """
-WITH sent AS MATERIALIZED (
-    SELECT nextval('usage_records_id_seq') AS id, s.*
+GIVEN = """
     FROM ROWS FROM (
         json_to_recordset(%(rows)s::json) AS (
             user_id bigint, meter_id integer, quantity bigint, occurred_at timestamptz, day date,
             created_at timestamptz, recorded_by_id bigint, idempotency_key text, key_hash bytea,
             fingerprint bytea, metadata jsonb, origin text
         )
-    ) WITH ORDINALITY AS s (
+    ) WITH ORDINALITY AS given (
         user_id, meter_id, quantity, occurred_at, day,
         created_at, recorded_by_id, idempotency_key, key_hash,
         fingerprint, metadata, origin, position
     )
-), claimed AS (
+"""
+STORE = """
+claimed AS (
     INSERT INTO usage_keys (key_hash, record_id, fingerprint)
     SELECT key_hash, id, fingerprint FROM sent WHERE key_hash IS NOT NULL ORDER BY key_hash
 ), records AS (
@@ -51,8 +53,13 @@ WITH sent AS MATERIALIZED (
     ON CONFLICT (user_id, meter_id, day) DO UPDATE
     SET quantity = daily.quantity + excluded.quantity, count = daily.count + excluded.count
 )
-SELECT id FROM sent ORDER BY position
 """
+_APPEND = f"""
+WITH sent AS MATERIALIZED (
+    SELECT nextval('usage_records_id_seq') AS id, given.* {GIVEN}
+), {STORE}
+SELECT id FROM sent ORDER BY position
+"""  # noqa: S608 (all of its parts are ours)
 
 
 def append(driver: Driver, records: Sequence[NewRecord]) -> list[int]:
@@ -61,16 +68,22 @@ def append(driver: Driver, records: Sequence[NewRecord]) -> list[int]:
     All of them are stored, or none. Raises KeyTaken when another writer has used one of the
     keys in the meantime.
     """
-    rows = as_json([_row(record) for record in records])
+    rows = as_json([as_row(record) for record in records])
     try:
         return [record_id for (record_id,) in driver.execute(_APPEND, {"rows": rows})]
     except UniqueViolation as error:
-        if error.diag.constraint_name == _KEYS:
+        if is_taken_key(error):
             raise KeyTaken from error
         raise
 
 
-def _row(record: NewRecord) -> dict[str, Any]:
+def is_taken_key(error: psycopg.Error) -> bool:
+    """Tell whether another writer has used one of the keys."""
+    return isinstance(error, UniqueViolation) and error.diag.constraint_name == _KEYS
+
+
+def as_row(record: NewRecord) -> dict[str, Any]:
+    """Return a record as the statement takes it."""
     return {
         "user_id": record.user_id,
         "meter_id": record.meter_id,

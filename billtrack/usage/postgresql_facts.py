@@ -8,6 +8,7 @@ from datetime import date
 from billtrack.core.periods import Month
 from billtrack.direct import Driver
 from billtrack.usage.facts import Facts, months_of
+from billtrack.usage.meters import known_meters
 from billtrack.usage.one_statement import as_bytea, as_json
 from billtrack.usage.rows import UsedKey
 from billtrack.usage.store import MonthKey
@@ -80,6 +81,7 @@ def find_facts(
     if not fresh:
         return Facts(keys, {}, {}, {})
     meters: dict[str, int] = dict(driver.execute(_METERS))
+    known_meters().update(meters)
     ids = sorted({sent.item.user_id for sent in fresh})
     users: dict[int, bool] = dict(driver.execute(_USERS, {"ids": ids}))
     return Facts(keys, users, meters, _totals(driver, sorted(months_of(fresh, meters))))
@@ -121,6 +123,7 @@ def _find_few(
         if meter_id is not None:
             meters[sent.item.event] = meter_id
             totals[sent.item.user_id, meter_id, month] = total
+    known_meters().update(meters)
     return Facts(keys, is_active, meters, totals)
 
 

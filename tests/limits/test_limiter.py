@@ -151,3 +151,22 @@ def test_only_one_thread_finds_out_whether_redis_is_back(
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(lambda n: limiter.spend(Budget.API, f"key:{n}", 1), range(8)))
     assert len(silence.connections) == before + 1
+
+
+def test_it_spends_at_once_only_what_it_holds(redis: RedisServer) -> None:
+    buckets = RedisBuckets(redis.url, prefix=unique_name())
+    limiter = make(buckets)
+    assert not limiter.spend_at_once(Budget.API, "key:1")  # Redis has to be asked first
+    assert limiter.spend(Budget.API, "key:1", 1)
+    held = RATE.most // limiter_module.PARTS - 1
+    assert sum(limiter.spend_at_once(Budget.API, "key:1") for _ in range(2 * held)) == held
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_it_takes_back_what_was_spent(redis: RedisServer, *, shared: bool) -> None:
+    limiter = make(RedisBuckets(redis.url, prefix=unique_name()) if shared else None)
+    spent = spend_all(limiter)
+    assert spent >= RATE.most
+    limiter.give_back(Budget.API, "key:1")
+    assert limiter.spend_at_once(Budget.API, "key:1")
+    assert not limiter.spend_at_once(Budget.API, "key:1")

@@ -221,11 +221,11 @@ def test_doctor_says_that_it_receives_nothing(site: Site) -> None:
 
 
 def test_doctor_compares_connections_with_what_is_granted(site: Site) -> None:
-    assert "ok connections: at most 43 at once, of 197 that PostgreSQL grants" in doctor(site.app)
+    assert "ok connections: at most 45 at once, of 197 that PostgreSQL grants" in doctor(site.app)
     settings = site.app.extensions["billtrack.settings"]
     many = settings.model_copy(update={"web_workers": 64})
     told = [finding.text for finding in diagnose(site.app, many) if not finding.is_fine]
-    assert any("web and worker may need 1159 at once, PostgreSQL grants 197" in t for t in told)
+    assert any("web and worker may need 1223 at once, PostgreSQL grants 197" in t for t in told)
 
 
 def doctor(app: APIFlask) -> str:

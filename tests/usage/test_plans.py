@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
-from sqlalchemy import text
+from apiflask import APIFlask
+from sqlalchemy import text, update
 
 from billtrack.accounts.api_keys import find_together
+from billtrack.accounts.models import ApiKey
 from billtrack.db import transaction
 from billtrack.direct import ask_driver, single_statements
 from billtrack.extensions import db
@@ -13,6 +17,7 @@ from billtrack.usage.intake import submit, submit_one
 from billtrack.usage.postgresql_facts import FEW
 from billtrack.usage.submissions import UsageInput
 from tests.cast import Cast, terms
+from tests.express.loops import before, see
 
 pytestmark = pytest.mark.parametrize("settings", ["postgresql"], indirect=True)
 
@@ -83,6 +88,27 @@ def test_it_finds_what_it_must_know_by_index_though_planned_for_young_tables(
     grow()
     reading = Reading()
     take_in(cast, prefix="grown", count=count)
+    assert reading.read_whole == set()
+
+
+def test_it_makes_sure_by_index_though_planned_for_young_tables(app: APIFlask, cast: Cast) -> None:
+    def record(key: str) -> None:
+        body = {"quantity": 1, "event": "api_calls", "user_id": cast.customer.id}
+        assert (
+            cast.provider.post("/api/v1/usage/", {**body, "idempotency_key": key}).status_code
+            == 201
+        )
+
+    with transaction():
+        db.session.execute(update(ApiKey).values(used_at=datetime.now(UTC)))
+    with before(app) as loop:
+        see(cast)
+        for n in range(PLANNED):
+            record(f"young-{n}")
+        grow()
+        reading = Reading()
+        record("grown")
+    assert loop.statuses == [201] * (PLANNED + 1)
     assert reading.read_whole == set()
 
 

@@ -1,0 +1,86 @@
+"""The shortest way: single records inside the event loop, before any thread is asked."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+from wsgiref.types import WSGIEnvironment
+
+from flask import Flask
+
+from billtrack import http
+from billtrack.config import LOOP_CONNECTIONS, Settings
+from billtrack.direct import is_postgresql
+from billtrack.engines import Use
+from billtrack.express import reading, recording
+from billtrack.express.answers import Answer, Refusal
+from billtrack.express.at_once import AtOnce
+from billtrack.express.by_threads import ByThreads
+from billtrack.express.sending import Sender, Sent
+from billtrack.extensions import db
+from billtrack.loop_connection import LoopConnection
+
+
+def loop_lane(app: Flask, *, statement_seconds: int | None = None) -> LoopLane | None:
+    """Return the lane for the app, or None where each statement may meet another connection.
+
+    PgBouncer in transaction mode keeps no limits and no plans for whoever asks.
+    """
+    settings: Settings = app.extensions["billtrack.settings"]
+    if settings.pgbouncer:
+        return None
+    with app.app_context():
+        if not is_postgresql():
+            return LoopLane(app, ByThreads(app), settings)
+        connection = LoopConnection(db.engine, Use(LOOP_CONNECTIONS, statement_seconds))
+        return LoopLane(app, AtOnce(app, connection), settings)
+
+
+class LoopLane:
+    """Answers the plain requests for usage records of one event loop."""
+
+    def __init__(self, app: Flask, store: AtOnce | ByThreads, settings: Settings) -> None:
+        self.store = store
+        self._app = app
+        self._sender = Sender(app, secure=settings.is_secure)
+        self._believe_proxies = http.behind_proxies(_nothing, settings.proxy_hops)
+
+    async def __call__(self, environ: WSGIEnvironment) -> Sent | None:
+        """Return the answer; None, having done nothing, where the long way has to decide.
+
+        The body can still be read then.
+        """
+        record_id = reading.wanted_id(environ)
+        if record_id is None and not recording.is_wanted(environ):
+            return None
+        started = time.perf_counter()
+        # They change the environ; the application behind it does so once more, to the same.
+        self._believe_proxies(environ, _nothing)
+        with self._app.app_context():
+            try:
+                answer = await self._answer(environ, record_id)
+            except Exception as error:  # noqa: BLE001 (answered and logged as the routes do)
+                return self._sender.refuse(error, environ)
+            return self._sender.send(answer, environ, started) if answer else None
+
+    async def close(self) -> None:
+        """Let go of the database."""
+        await self.store.close()
+
+    async def _answer(
+        self, environ: WSGIEnvironment, record_id: int | None
+    ) -> Answer | Refusal | None:
+        if not http.is_for_us(environ):
+            return None
+        if record_id is not None:
+            wanted = reading.read_request(environ, record_id)
+            found = await self.store.read(wanted) if wanted else None
+            return reading.answer(found) if found else None
+        asked = recording.read_request(environ)
+        done = await self.store.record(asked) if asked else None
+        return recording.answer(asked, done) if asked and done else None
+
+
+def _nothing(*_given: Any) -> Any:
+    """Answer nothing, as an application that only lets others change the environ."""
+    return ()
