@@ -38,11 +38,8 @@ POSTGRESQL = "postgresql+psycopg://"
 WORKING_THREADS = 16
 """Requests that one process of the web server works on at once, see `billtrack.waiting`."""
 
-WEB_CONNECTIONS = WORKING_THREADS + 2
-"""Connections to the database that its threads may need at once, with some to spare."""
-
-LOOP_CONNECTIONS = 1
-"""What the event loop of such a process needs besides."""
+WEB_CONNECTIONS, LOOP_CONNECTIONS = WORKING_THREADS + 2, 1
+"""Connections to the database for its threads, with some to spare, and for its event loop."""
 
 
 class ConfigError(BilltrackError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Any, cast
@@ -29,6 +30,20 @@ def ask_driver(statement: str, parameters: Mapping[str, Any]) -> Sequence[Any]:
     """Return the rows of one query as things stand (PostgreSQL); values are the driver's."""
     with single_statements() as driver:
         return driver.execute(statement.encode(), parameters).fetchall()
+
+
+@contextmanager
+def session_driver() -> Iterator[sqlite3.Connection]:
+    """Give the session's own connection to SQLite, inside the transaction that it is in.
+
+    What the driver raises leaves the block as SQLAlchemy's error.
+    """
+    try:
+        yield cast("sqlite3.Connection", db.session.connection().connection.driver_connection)
+    except sqlite3.Error as error:
+        raise DBAPIError.instance(
+            None, None, error, sqlite3.Error, dialect=db.engine.dialect
+        ) from error
 
 
 def is_postgresql() -> bool:

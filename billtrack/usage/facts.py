@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from billtrack.accounts.queries import find_activity
 from billtrack.core.periods import Month
 from billtrack.usage import store
-from billtrack.usage.meters import meter_ids
 from billtrack.usage.rows import UsedKey
 from billtrack.usage.submissions import Submission
 
@@ -25,17 +23,6 @@ class Facts:
     is_active: Mapping[int, bool]
     meters: Mapping[str, int]
     totals: Mapping[store.MonthKey, int]
-
-
-def find_facts(submissions: Sequence[Submission], hashes: Sequence[bytes | None]) -> Facts:
-    """Return what is known now of these records and of the keys that they come under."""
-    keys = store.used_keys([key for key in hashes if key is not None])
-    fresh = [sent for sent, key in zip(submissions, hashes, strict=True) if key not in keys]
-    if not fresh:
-        return Facts(keys, {}, {}, {})
-    meters = meter_ids()
-    users = find_activity([sent.item.user_id for sent in fresh])
-    return Facts(keys, users, meters, store.month_totals(sorted(months_of(fresh, meters))))
 
 
 def months_of(submissions: Sequence[Submission], meters: Mapping[str, int]) -> set[store.MonthKey]:

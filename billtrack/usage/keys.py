@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from datetime import UTC
+from functools import lru_cache
 
 from billtrack.usage.submissions import Submission, UsageInput
 
 _json = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+_event = lru_cache(maxsize=1000)(_json)
+"""There are few events, and many records of each."""
 
 
 def key_hash(sent: Submission) -> bytes | None:
@@ -33,5 +36,5 @@ def fingerprint(item: UsageInput) -> bytes:
     at = f'"{item.occurred_at.astimezone(UTC).isoformat()}"' if item.occurred_at else "null"
     metadata = _json(dict(item.metadata)) if item.metadata else "null"
     # A JSON list, as stored digests were made of; written by hand in a third of the time.
-    text = f"[{item.user_id},{_json(item.event)},{item.quantity},{at},{metadata}]"
+    text = f"[{item.user_id},{_event(item.event)},{item.quantity},{at},{metadata}]"
     return hashlib.blake2b(text.encode(), digest_size=16).digest()

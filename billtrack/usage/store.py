@@ -25,7 +25,6 @@ from sqlalchemy import (
     func,
     insert,
     select,
-    tuple_,
     update,
 )
 from sqlalchemy import Sequence as SqlSequence
@@ -36,10 +35,7 @@ from billtrack.core.periods import Month
 from billtrack.db import insert_ignore
 from billtrack.extensions import db
 from billtrack.usage.models import UsageDaily, UsageKey, UsageRecord
-from billtrack.usage.rows import KeyTaken, NewRecord, UsedKey
-
-CHUNK = 500
-"""Rows of one look-up: SQLite allows a limited number of parameters in a statement."""
+from billtrack.usage.rows import KeyTaken, NewRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +56,6 @@ SLOT = 900
 """Seconds: the clocks of the world are set by quarters of an hour, and days begin there."""
 
 # Built once: building a statement takes longer than running it.
-_USED_KEYS = select(UsageKey.key_hash, UsageKey.record_id, UsageKey.fingerprint).where(
-    UsageKey.key_hash.in_(bindparam("hashes", expanding=True))
-)
-_DAYS_OF_MONTH = select(UsageDaily.user_id, UsageDaily.meter_id, UsageDaily.quantity).where(
-    tuple_(UsageDaily.user_id, UsageDaily.meter_id).in_(bindparam("pairs", expanding=True)),
-    UsageDaily.day.between(bindparam("first"), bindparam("last")),
-)
 _INSERT_KEY = insert(UsageKey)
 _INSERT_RECORD = insert(UsageRecord)
 _NEXT_IDS = select(SqlSequence("usage_records_id_seq").next_value()).select_from(
@@ -76,16 +65,6 @@ _HIGHEST_ID = select(func.max(UsageRecord.id))
 
 DayKey = tuple[int, int, date]
 MonthKey = tuple[int, int, Month]
-
-
-def used_keys(key_hashes: Sequence[bytes]) -> dict[bytes, UsedKey]:
-    """Return what is known of these keys."""
-    found: dict[bytes, UsedKey] = {}
-    for start in range(0, len(key_hashes), CHUNK):
-        chunk = {"hashes": key_hashes[start : start + CHUNK]}
-        for key_hash, record_id, fingerprint in db.session.execute(_USED_KEYS, chunk):
-            found[bytes(key_hash)] = UsedKey(record_id, bytes(fingerprint))
-    return found
 
 
 def append(records: Sequence[NewRecord]) -> list[int]:
@@ -105,21 +84,6 @@ def append(records: Sequence[NewRecord]) -> list[int]:
     _insert_records(records, ids)
     _add_to_rollups(records)
     return ids
-
-
-def month_totals(keys: Sequence[MonthKey]) -> dict[MonthKey, int]:
-    """Return the totals of these users, meters and months as they stand now, in base units."""
-    totals: dict[MonthKey, int] = defaultdict(int)
-    by_month: dict[Month, list[tuple[int, int]]] = defaultdict(list)
-    for user_id, meter_id, month in keys:
-        by_month[month].append((user_id, meter_id))
-    for month, pairs in by_month.items():
-        for start in range(0, len(pairs), CHUNK):
-            chunk = {"pairs": pairs[start : start + CHUNK], "first": month.first}
-            rows = db.session.execute(_DAYS_OF_MONTH, {**chunk, "last": month.last})
-            for user_id, meter_id, quantity in rows:
-                totals[user_id, meter_id, month] += quantity
-    return totals
 
 
 def recorded_totals(

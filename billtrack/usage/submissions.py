@@ -11,7 +11,8 @@ from billtrack.core.periods import BillingCalendar
 MetadataValue = str | int | float | bool
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: of these ten thousand are made for a batch, and frozen ones take twice as long.
+@dataclass(slots=True)
 class UsageInput:
     """A record as it was sent: base units, an aware instant or None for now.
 
@@ -42,7 +43,8 @@ class Terms:
     received_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: of these ten thousand are made for a batch, and frozen ones take twice as long.
+@dataclass(slots=True)
 class Submission:
     """A record as it was sent, and the terms under which it was.
 
@@ -54,7 +56,7 @@ class Submission:
     day: date = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "day", self.terms.calendar.day_of(self.occurred_at))
+        self.day = self.terms.calendar.day_of(self.occurred_at)
 
     @property
     def occurred_at(self) -> datetime:

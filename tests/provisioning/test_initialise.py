@@ -28,10 +28,16 @@ import os, signal, sys
 from sqlalchemy import Engine, event
 from billtrack import cli
 words = sys.argv.pop(1)
-@event.listens_for(Engine, "after_cursor_execute")
-def look(_connection, _cursor, statement, *_rest):
+def look(statement):
     if " ".join(statement.split()).startswith(words):
         os.kill(os.getpid(), signal.SIGKILL)
+@event.listens_for(Engine, "after_cursor_execute")
+def look_after(_connection, _cursor, statement, *_rest):
+    look(statement)
+@event.listens_for(Engine, "connect")
+def look_before(connection, _record):
+    if "usage_records" in words and hasattr(connection, "set_trace_callback"):
+        connection.set_trace_callback(look)  # SQLite's own driver writes these
 cli.main()
 """
 

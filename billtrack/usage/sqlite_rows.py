@@ -1,0 +1,97 @@
+"""New records, their keys and their rollups, by SQLite's own driver.
+
+By way of SQLAlchemy each value of each row passes through Python functions that take longer
+than storing it. What is written is what the types of `models` would write.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime
+from typing import Any
+
+from billtrack.usage.rows import KeyTaken, NewRecord
+
+_HIGHEST_ID = "SELECT max(id) FROM usage_records"
+_INSERT_KEY = "INSERT INTO usage_keys (key_hash, record_id, fingerprint) VALUES (?, ?, ?)"
+_INSERT_RECORD = """
+INSERT INTO usage_records (
+    id, user_id, meter_id, quantity, occurred_at, created_at,
+    recorded_by_id, idempotency_key, metadata, origin
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_UPSERT_ROLLUP = """
+INSERT INTO usage_daily AS daily (user_id, meter_id, day, quantity, count) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (user_id, meter_id, day) DO UPDATE
+SET quantity = daily.quantity + excluded.quantity, count = daily.count + excluded.count
+"""
+_LENGTH = len("2026-11-25 20:46:50.531640")
+_KEY_TAKEN = "UNIQUE constraint failed: usage_keys.key_hash"
+
+
+def append(driver: sqlite3.Connection, records: Sequence[NewRecord]) -> Sequence[int]:
+    """Store records that add usage, none that takes back; return their ids, in order.
+
+    Runs inside a transaction that has begun for writing: one writes at a time, so nobody takes
+    the same ids. Raises KeyTaken, after which the transaction must end, when one of the keys
+    is used.
+    """
+    highest = driver.execute(_HIGHEST_ID).fetchone()[0] or 0
+    ids = range(highest + 1, highest + 1 + len(records))
+    try:
+        driver.executemany(_INSERT_KEY, sorted(_key_rows(records, ids)))
+    except sqlite3.IntegrityError as error:
+        if str(error) == _KEY_TAKEN:
+            raise KeyTaken from error
+        raise
+    driver.executemany(_INSERT_RECORD, _record_rows(records, ids))
+    driver.executemany(_UPSERT_ROLLUP, _rollup_rows(records))
+    return ids
+
+
+def _key_rows(records: Sequence[NewRecord], ids: Sequence[int]) -> Iterable[tuple[Any, ...]]:
+    return (
+        (record.key_hash, record_id, record.fingerprint)
+        for record, record_id in zip(records, ids, strict=True)
+        if record.key_hash is not None
+    )
+
+
+def _record_rows(records: Sequence[NewRecord], ids: Sequence[int]) -> Iterable[tuple[Any, ...]]:
+    # Of those that are sent together all are created at the same instant.
+    created = {at: as_text(at) for at in {record.created_at for record in records}}
+    return (
+        (
+            record_id,
+            record.user_id,
+            record.meter_id,
+            record.quantity,
+            as_text(record.occurred_at),
+            created[record.created_at],
+            record.recorded_by_id,
+            record.idempotency_key,
+            json.dumps(record.metadata) if record.metadata else None,
+            record.origin,
+        )
+        for record, record_id in zip(records, ids, strict=True)
+    )
+
+
+def _rollup_rows(records: Sequence[NewRecord]) -> Iterable[tuple[Any, ...]]:
+    sums: dict[tuple[int, int, date], list[int]] = defaultdict(lambda: [0, 0])
+    for record in records:
+        total = sums[record.user_id, record.meter_id, record.day]
+        total[0] += record.quantity
+        total[1] += 1
+    return (
+        (user_id, meter_id, day.isoformat(), quantity, count)
+        for (user_id, meter_id, day), (quantity, count) in sorted(sums.items())
+    )
+
+
+def as_text(instant: datetime) -> str:
+    """Return an instant as SQLite stores it: UTC, without saying so."""
+    return instant.astimezone(UTC).isoformat(" ", "microseconds")[:_LENGTH]
