@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Flask, request
 from werkzeug.wrappers import Response
 
+from billtrack.entrance import Entrance
 from billtrack.process import die_with_parent
 
 die_with_parent()  # as wsgi.py does: the servers of a bench are killed
@@ -30,3 +31,6 @@ def show(record_id: int) -> dict[str, object]:
 def health() -> Response:
     """Tell that it is up."""
     return Response()
+
+
+served = Entrance(app.wsgi_app, None)

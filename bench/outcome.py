@@ -66,7 +66,7 @@ class Outcome:
             "load": {"before": list(self.load_before), "after": list(os.getloadavg())},
             "rounds": self.run.rounds,
             "seconds": self.run.seconds,
-            "web_workers": int(WEB_WORKERS),
+            "web_workers": int(WEB_WORKERS) if WEB_WORKERS else None,
             "peer": self.run.peer.url if self.run.peer else None,
             "figures": self.figures,
             "reports": self.reports,

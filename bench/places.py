@@ -25,7 +25,8 @@ from tests.services.processes import free_port
 
 CUSTOMERS = 200
 Server = subprocess.Popen[bytes]
-WEB_WORKERS = os.environ.get("BILLTRACK_WEB_WORKERS", "2")
+WEB_WORKERS = os.environ.get("BILLTRACK_WEB_WORKERS")
+"""Processes of the web server, None for as many as there are by default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +53,10 @@ class Place:
     def empty_route(self) -> Iterator[Target]:
         """Serve a route that does nothing with the same settings."""
         port = free_port()
-        settings = self.site.settings.model_copy(
-            update={"port": port, "web_workers": int(WEB_WORKERS)}
-        )
+        settings = self.site.settings.model_copy(update={"port": port})
         *command, _target = web_command(settings)
         empty = Path(__file__).with_name("empty.py")
-        with self._serve([*command, f"{empty}:app"], port):
+        with self._serve([*command, f"{empty}:served"], port):
             yield Target(f"http://127.0.0.1:{port}", self.customers, records=10_000)
 
     @contextmanager
@@ -82,7 +81,8 @@ def open_place(database: str) -> Iterator[Place]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         url = stack.enter_context(_postgres_database()) if database == "postgresql" else None
-        site = Installation(folder, database_url=url, BILLTRACK_WEB_WORKERS=WEB_WORKERS)
+        workers = {"BILLTRACK_WEB_WORKERS": WEB_WORKERS} if WEB_WORKERS else {}
+        site = Installation(folder, database_url=url, **workers)
         stack.callback(site.close)
         with site.inside():
             initialise(site.settings, now=datetime.now(UTC))

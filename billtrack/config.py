@@ -29,12 +29,11 @@ from billtrack.core.hosts import parse_hosts
 from billtrack.core.mail_servers import MailServer, parse_sender
 from billtrack.core.money import minor_unit_places
 from billtrack.core.rates import parse_rate
+from billtrack.database_url import POSTGRESQL, is_postgresql, with_driver
 from billtrack.secret_values import parse_keys, read_or_make, require_random
 
-MIN_SECRET_LENGTH = 32
-MIN_TOKEN_LENGTH = 16
+MIN_SECRET_LENGTH, MIN_TOKEN_LENGTH = 32, 16
 
-POSTGRESQL = "postgresql+psycopg://"
 WORKING_THREADS = 16
 """Requests that one process of the web server works on at once, see `billtrack.waiting`."""
 
@@ -51,6 +50,12 @@ class ConfigError(BilltrackError):
 def _env(name: str) -> AliasChoices:
     """Accept a setting by its environment name only."""
     return AliasChoices(name)
+
+
+def _web_workers(given: dict[str, Any]) -> int:
+    # On SQLite one writes at a time: a second process would only wait for the first.
+    url = given.get("database_url")
+    return 2 if url and is_postgresql(url.get_secret_value()) else 1
 
 
 class Settings(BaseSettings):
@@ -79,7 +84,9 @@ class Settings(BaseSettings):
     currency: str = Field("USD", validation_alias=_env("BILLTRACK_CURRENCY"))
     demo: bool = Field(False, validation_alias=_env("BILLTRACK_DEMO"))
     workers: int = Field(2, ge=1, le=64, validation_alias=_env("BILLTRACK_WORKERS"))
-    web_workers: int = Field(2, ge=1, le=64, validation_alias=_env("BILLTRACK_WEB_WORKERS"))
+    web_workers: int = Field(
+        default_factory=_web_workers, ge=1, le=64, validation_alias=_env("BILLTRACK_WEB_WORKERS")
+    )
     backfill_days: int = Field(
         400, ge=1, le=36500, validation_alias=_env("BILLTRACK_BACKFILL_DAYS")
     )
@@ -197,12 +204,12 @@ class Settings(BaseSettings):
         """The database address with the driver that billtrack uses."""
         if self.database_url is None:
             return f"sqlite:///{self.data_dir.resolve() / 'billtrack.db'}"
-        return _with_driver(self.database_url.get_secret_value())
+        return with_driver(self.database_url.get_secret_value())
 
     @property
     def sqlalchemy_replica_url(self) -> str | None:
         """The address of the replica, if there is one, with the driver that billtrack uses."""
-        return _with_driver(self.replica_url.get_secret_value()) if self.replica_url else None
+        return with_driver(self.replica_url.get_secret_value()) if self.replica_url else None
 
     @property
     def worker_connections(self) -> int:
@@ -251,13 +258,6 @@ def _random(value: SecretStr | None, length: int) -> SecretStr | None:
     if value is not None:
         require_random(value.get_secret_value(), length)
     return value
-
-
-def _with_driver(url: str) -> str:
-    for scheme in ("postgresql://", "postgres://"):
-        if url.startswith(scheme):
-            return POSTGRESQL + url.removeprefix(scheme)
-    return url
 
 
 def load_settings() -> Settings:

@@ -50,6 +50,26 @@ def test_it_refuses_a_replica_of_anything_else(
     assert "hush" not in refused.value.detail
 
 
+@pytest.mark.parametrize(
+    ("url", "said", "processes"),
+    [
+        ("", None, 1),
+        ("sqlite:///x.db", None, 1),
+        ("", "3", 3),
+        (PRIMARY, None, 2),
+        ("postgres://db/b", None, 2),
+        (PRIMARY, "1", 1),
+    ],
+)
+def test_it_runs_one_web_process_where_one_writes_at_a_time(
+    monkeypatch: pytest.MonkeyPatch, url: str, said: str | None, processes: int
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", url)
+    if said is not None:
+        monkeypatch.setenv("BILLTRACK_WEB_WORKERS", said)
+    assert load_settings().web_workers == processes
+
+
 @pytest.mark.parametrize("seconds", ["0", "3601", "soon"])
 def test_it_refuses_a_time_limit_out_of_bounds(
     monkeypatch: pytest.MonkeyPatch, seconds: str
