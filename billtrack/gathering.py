@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
-from billtrack.combiner import PATIENCE_SECONDS, GaveUpWaiting
+from billtrack.combiner import GATHER_SECONDS, PATIENCE_SECONDS, GaveUpWaiting
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -33,6 +33,8 @@ class Gathering(Generic[T, R]):
         self._at_most = at_most
         self._waiting: list[_Request[T, R]] = []
         self._working: asyncio.Task[None] | None = None
+        self._enough: asyncio.Future[None] | None = None
+        self._last_size = 0
 
     async def ask(self, item: T) -> R:
         """Return the result for the item, or raise what `run` raised.
@@ -44,16 +46,35 @@ class Gathering(Generic[T, R]):
         self._waiting.append((item, answer, time.monotonic()))
         if self._working is None:
             self._working = loop.create_task(self._work())
+        elif self._enough is not None and len(self._waiting) >= self._last_size:
+            self._begin()
         return await answer
 
     async def _work(self) -> None:
         try:
             while self._waiting:
+                if len(self._waiting) < self._last_size:
+                    await self._gather()
                 taken = self._waiting[: self._at_most]
                 del self._waiting[: self._at_most]
+                self._last_size = len(taken)
                 await self._do(taken)
         finally:
             self._working = None
+
+    async def _gather(self) -> None:
+        """Wait a moment until as many ask as did the last time."""
+        loop = asyncio.get_running_loop()
+        self._enough = loop.create_future()
+        timer = loop.call_later(GATHER_SECONDS, self._begin)
+        await self._enough
+        timer.cancel()
+
+    def _begin(self) -> None:
+        """Let the group begin that is waiting for others."""
+        if self._enough is not None:
+            self._enough.set_result(None)
+            self._enough = None
 
     async def _do(self, taken: Sequence[_Request[T, R]]) -> None:
         in_time = [one for one in taken if _is_in_time(one)]

@@ -62,6 +62,25 @@ def test_it_tells_each_of_a_group_that_it_failed_and_goes_on() -> None:
     asyncio.run(run())
 
 
+def test_it_waits_a_moment_for_those_who_were_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        desk = Desk()
+        first = await desk.ask_at_once(1)
+        others = await desk.ask_at_once(2, 3)
+        monkeypatch.setattr(gathering, "GATHER_SECONDS", 600)
+        desk.gate.set()
+        await asyncio.gather(*first, *others)
+        again = await desk.ask_at_once(4)
+        assert desk.groups == [[1], [2, 3]]
+        again += await desk.ask_at_once(5)
+        assert await asyncio.gather(*again) == [40, 50]
+        assert desk.groups == [[1], [2, 3], [4, 5]]
+        monkeypatch.setattr(gathering, "GATHER_SECONDS", 0.01)
+        assert await desk.gathering.ask(6) == 60
+
+    asyncio.run(run())
+
+
 def test_it_does_nothing_for_whoever_has_gone() -> None:
     async def run() -> None:
         desk = Desk()
