@@ -55,16 +55,16 @@ class Outcome:
 
 
 @dataclass(slots=True)
-class _Answer:
-    """An outcome that is not stored yet: the id of a known record, or a place among the new."""
+class _Repeat:
+    """What is the same as a record before it: the place of that among the new."""
 
-    status: Status
-    record_id: int | None = None
-    position: int | None = None
-    error: BilltrackError | None = None
+    position: int
 
 
-_Result = tuple[list[_Answer], list[NewRecord], Sequence[int]]
+_Answer = int | _Repeat | Outcome
+"""What a record is answered with: where it stands among the new, if it is; an outcome, if known."""
+
+_Result = tuple[Sequence[_Answer], Sequence[NewRecord], Sequence[int]]
 """An answer for each, what is new among it, and the ids of that: none when nothing was stored."""
 
 
@@ -94,8 +94,7 @@ class Batch:
 
     def preview(self) -> list[Outcome]:
         """Answer for each as `take_in` would now, and store nothing."""
-        answers, _ = self._sort_out(self._find_facts())
-        return [_outcome(answer, (), ()) for answer in answers]
+        return _outcomes(*self._sort_out(self._find_facts()), ())
 
     def admit_all(self, facts: Facts) -> list[NewRecord] | None:
         """Return the records as they are to be stored; None if by these facts not all are."""
@@ -104,8 +103,7 @@ class Batch:
 
     def _run(self) -> list[Outcome]:
         run = self._run_statements if is_postgresql() else self._run_transaction
-        answers, fresh, ids = run()
-        return [_outcome(answer, fresh, ids) for answer in answers]
+        return _outcomes(*run())
 
     def _find_facts(self) -> Facts:
         if is_postgresql():
@@ -141,58 +139,61 @@ class Batch:
         return answers, fresh, ids
 
     def _is_stopped_by(self, answers: Sequence[_Answer]) -> bool:
-        return self._is_whole and any(answer.error for answer in answers)
+        return self._is_whole and any(isinstance(one, Outcome) and one.error for one in answers)
 
     def _sort_out(self, facts: Facts) -> tuple[list[_Answer], list[NewRecord]]:
         """Answer what was sent before; admit or refuse the rest, in order."""
-        rulebook = Rulebook(facts)
+        admit, used_keys = Rulebook(facts).admit, facts.keys
         answers: list[_Answer] = []
         fresh: list[NewRecord] = []
         claimed: dict[bytes, int] = {}
         for sent, key, content in zip(self._submissions, self._hashes, self._prints, strict=True):
-            if key is not None and (used := facts.keys.get(key)) is not None:
-                repeat = _Answer(Status.DUPLICATE, record_id=used.record_id)
-                answers.append(_repeat(repeat, same=used.fingerprint == content))
+            if key is not None:
+                if (used := used_keys.get(key)) is not None:
+                    known = Outcome(Status.DUPLICATE, used.record_id)
+                    answers.append(known if used.fingerprint == content else _conflict())
+                    continue
+                if (first := claimed.get(key)) is not None:
+                    is_same = fresh[first].fingerprint == content
+                    answers.append(_Repeat(first) if is_same else _conflict())
+                    continue
+            try:
+                record = admit(sent, key_hash=key, fingerprint=content)
+            except InvalidError as error:
+                answers.append(Outcome(Status.REJECTED, error=error))
                 continue
-            if key is not None and (first := claimed.get(key)) is not None:
-                repeat = _Answer(Status.DUPLICATE, position=first)
-                answers.append(_repeat(repeat, same=fresh[first].fingerprint == content))
-                continue
-            answer = _admit(rulebook, sent, key, content, into=fresh)
-            if answer.position is not None and key is not None:
-                claimed[key] = answer.position
-            answers.append(answer)
+            if key is not None:
+                claimed[key] = len(fresh)
+            answers.append(len(fresh))
+            fresh.append(record)
         return answers, fresh
 
 
-def _outcome(answer: _Answer, fresh: Sequence[NewRecord], ids: Sequence[int]) -> Outcome:
-    if answer.position is None or not ids:
-        return Outcome(answer.status, answer.record_id, answer.error)
-    stored = fresh[answer.position] if answer.status is Status.ACCEPTED else None
-    return Outcome(answer.status, ids[answer.position], answer.error, stored)
+def _outcomes(
+    answers: Sequence[_Answer], fresh: Sequence[NewRecord], ids: Sequence[int]
+) -> list[Outcome]:
+    accepted = (
+        [
+            Outcome(Status.ACCEPTED, record_id, None, record)
+            for record_id, record in zip(ids, fresh, strict=True)
+        ]
+        if ids
+        else [Outcome(Status.ACCEPTED)] * len(fresh)
+    )
+    return [_outcome(answer, accepted) for answer in answers]
 
 
-def _admit(
-    rulebook: Rulebook,
-    sent: Submission,
-    key: bytes | None,
-    content: bytes,
-    *,
-    into: list[NewRecord],
-) -> _Answer:
-    try:
-        record = rulebook.admit(sent, key_hash=key, fingerprint=content)
-    except InvalidError as error:
-        return _Answer(Status.REJECTED, error=error)
-    into.append(record)
-    return _Answer(Status.ACCEPTED, position=len(into) - 1)
+def _outcome(answer: _Answer, accepted: Sequence[Outcome]) -> Outcome:
+    if isinstance(answer, int):
+        return accepted[answer]
+    if isinstance(answer, _Repeat):
+        return Outcome(Status.DUPLICATE, accepted[answer.position].record_id)
+    return answer
 
 
-def _repeat(duplicate: _Answer, *, same: bool) -> _Answer:
-    if same:
-        return duplicate
+def _conflict() -> Outcome:
     error = IdempotencyConflict(
         "This idempotency key belongs to a record with other content. "
         "To correct it, reverse that record and send the new one under a new key."
     )
-    return _Answer(Status.CONFLICT, error=error)
+    return Outcome(Status.CONFLICT, error=error)

@@ -48,17 +48,16 @@ class Terms:
 class Submission:
     """A record as it was sent, and the terms under which it was.
 
+    `occurred_at` is when it was used: when it was first received, if nothing else was sent.
     `day` is the billing day it belongs to.
     """
 
     item: UsageInput
     terms: Terms
+    occurred_at: datetime = field(init=False)
     day: date = field(init=False)
 
     def __post_init__(self) -> None:
-        self.day = self.terms.calendar.day_of(self.occurred_at)
-
-    @property
-    def occurred_at(self) -> datetime:
-        """When it was used: when it was first received, if nothing else was sent."""
-        return self.item.occurred_at or self.terms.received_at or self.terms.now
+        terms = self.terms
+        self.occurred_at = self.item.occurred_at or terms.received_at or terms.now
+        self.day = terms.calendar.day_of(self.occurred_at)

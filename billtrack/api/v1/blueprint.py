@@ -8,7 +8,7 @@ from apiflask import APIBlueprint
 from apiflask.schema_adapters import registry
 from apiflask.schema_adapters.pydantic import PydanticAdapter
 from flask import Request
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from werkzeug.exceptions import UnsupportedMediaType
 
 from billtrack.api.v1.bodies import read_body
@@ -29,7 +29,7 @@ class StrictAdapter(PydanticAdapter):
     An absent body counts as `{}`: what is required is then named as missing.
     """
 
-    def validate_input(self, request: Request, location: str, **_options: Any) -> BaseModel:
+    def validate_input(self, request: Request, location: str, **_options: Any) -> Any:
         """Return the checked input; raises UnparsableError or InvalidError naming each field."""
         if location == "query":
             return self._checked(lambda: self.model_class.model_validate(_query(request)))
@@ -38,11 +38,12 @@ class StrictAdapter(PydanticAdapter):
             raise UnsupportedMediaType("Send JSON with Content-Type: application/json.")
         spellings = getattr(self.model_class, "other_spellings", {})
         model = spellings.get(request.mimetype, self.model_class)
-        return self._checked(lambda: model.model_validate_json(body or b"{}"))
+        read = getattr(model, "read_json", model.model_validate_json)
+        return self._checked(lambda: read(body or b"{}"))
 
-    def _checked(self, parse: Any) -> BaseModel:
+    def _checked(self, parse: Any) -> Any:
         try:
-            model: BaseModel = parse()
+            return parse()
         except ValidationError as error:
             first, *_ = error.errors(include_url=False, include_context=False, include_input=False)
             if first["type"] == "json_invalid":
@@ -50,7 +51,6 @@ class StrictAdapter(PydanticAdapter):
             raise InvalidFields(
                 "The request has invalid fields.", errors=field_errors(error)
             ) from error
-        return model
 
 
 registry.register("pydantic", StrictAdapter)

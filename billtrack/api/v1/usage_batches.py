@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import repeat
 from typing import Annotated, Any, Literal
 
 from flask import Response, current_app, request
@@ -15,6 +16,7 @@ from billtrack.accounts.permissions import Permission
 from billtrack.api.v1.blueprint import api, field_errors
 from billtrack.api.v1.cloud_events import FIELDS, MEDIA_TYPE, SAMPLE_EVENT, CloudEvent, to_item
 from billtrack.api.v1.idempotency import HEADER
+from billtrack.api.v1.plain_batches import MAX_RECORDS, PlainBatch, place_of, read_plain
 from billtrack.api.v1.refused_usage import keep_refused
 from billtrack.api.v1.schemas import Body, Query
 from billtrack.api.v1.terms import terms
@@ -25,7 +27,6 @@ from billtrack.usage.intake import Outcome, Status, submit
 from billtrack.usage.journal.refusing import Misshapen
 from billtrack.usage.rules import Terms, UsageInput
 
-MAX_RECORDS = 10_000
 MAX_ERRORS = 50
 
 
@@ -64,7 +65,7 @@ class CloudEvents(RootModel[list[Annotated[CloudEvent, WrapValidator(_read_one)]
         Field(min_length=1, max_length=MAX_RECORDS),
     ]
 
-    def sent(self) -> list[Sent]:
+    def sent(self) -> Sequence[Sent]:
         """Return each as intake takes it, or what is wrong with it."""
         return [_as_record(e) if isinstance(e, Misshapen) else e.to_input() for e in self.root]
 
@@ -84,7 +85,12 @@ class BatchIn(Body):
         Field(min_length=1, max_length=MAX_RECORDS),
     ]
 
-    def sent(self) -> list[Sent]:
+    @classmethod
+    def read_json(cls, body: bytes) -> BatchIn | PlainBatch:
+        """Return what the body says; raises ValidationError."""
+        return read_plain(body) or cls.model_validate_json(body)
+
+    def sent(self) -> Sequence[Sent]:
         """Return each as intake takes it, or what is wrong with it."""
         return [
             r if isinstance(r, Misshapen) else to_input(r, r.idempotency_key) for r in self.records
@@ -92,7 +98,7 @@ class BatchIn(Body):
 
     def place_of(self, index: int, field: str) -> str:
         """Name the place in the body that says this of a record."""
-        return f"records.{index}.{field}".rstrip(".")
+        return place_of(index, field)
 
 
 class BatchQuery(Query):
@@ -128,7 +134,7 @@ class BatchOut(BaseModel):
 @api.input(BatchIn)
 @api.output(BatchOut)
 @api.doc(responses={422: "The request is no batch, or with on_error=reject a record is refused"})
-def record_batch(query_data: BatchQuery, json_data: BatchIn | CloudEvents) -> Response:
+def record_batch(query_data: BatchQuery, json_data: BatchIn | CloudEvents | PlainBatch) -> Response:
     """Record usage, many records at once.
 
     Each record is answered for by itself, and one that is refused does not stop the others;
@@ -145,7 +151,7 @@ def record_batch(query_data: BatchQuery, json_data: BatchIn | CloudEvents) -> Re
     is_whole, sent = query_data.on_error == "reject", json_data.sent()
     access.charge(Budget.USAGE, cost=len(sent))
     rules = terms()
-    answers = list(_answers(sent, is_whole=is_whole, rules=rules))
+    answers = _answers(sent, is_whole=is_whole, rules=rules)
     if is_whole:
         # The sender has all of it, and sends all of it again: nothing is kept.
         _require_all(answers, place_of=json_data.place_of)
@@ -164,19 +170,18 @@ def record_batch(query_data: BatchQuery, json_data: BatchIn | CloudEvents) -> Re
     )
 
 
-def _answers(records: Sequence[Sent], *, is_whole: bool, rules: Terms) -> Iterator[Outcome]:
-    """Yield an outcome for each record, in order; stores nothing if that would not be all."""
+def _answers(records: Sequence[Sent], *, is_whole: bool, rules: Terms) -> Sequence[Outcome]:
+    """Return an outcome for each record, in order; stores nothing if that would not be all."""
     shaped = [record for record in records if not isinstance(record, Misshapen)]
     is_refused = is_whole and len(shaped) < len(records)
-    inputs = [] if is_refused else shaped
-    outcomes = iter(submit(inputs, terms=rules, is_whole=is_whole))
-    for record in records:
-        if isinstance(record, Misshapen):
-            yield Outcome(Status.REJECTED, error=record.error)
-        elif not is_refused:
-            yield next(outcomes)
-        else:
-            yield Outcome(Status.ACCEPTED)
+    outcomes = submit([] if is_refused else shaped, terms=rules, is_whole=is_whole)
+    if len(shaped) == len(records):
+        return outcomes
+    decided = repeat(Outcome(Status.ACCEPTED)) if is_refused else iter(outcomes)
+    return [
+        Outcome(Status.REJECTED, error=one.error) if isinstance(one, Misshapen) else next(decided)
+        for one in records
+    ]
 
 
 def _require_all(answers: Sequence[Outcome], *, place_of: Callable[[int, str], str]) -> None:
