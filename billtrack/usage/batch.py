@@ -11,7 +11,13 @@ import psycopg
 from billtrack.core.errors import BilltrackError, ConflictError, InvalidError
 from billtrack.db import end_read, transaction
 from billtrack.direct import is_postgresql, session_driver, single_statements
-from billtrack.usage import one_statement, postgresql_facts, sqlite_facts, sqlite_rows
+from billtrack.usage import (
+    one_statement,
+    postgresql_batch,
+    postgresql_facts,
+    sqlite_facts,
+    sqlite_rows,
+)
 from billtrack.usage.facts import Facts
 from billtrack.usage.journal.counting import count_outcomes
 from billtrack.usage.keys import fingerprint, key_hash
@@ -120,9 +126,11 @@ class Batch:
             answers, fresh = self._sort_out(facts)
             if not fresh or self._is_stopped_by(answers):
                 return answers, fresh, ()
+            is_large = len(fresh) >= postgresql_batch.MANY
+            append = postgresql_batch.append if is_large else one_statement.append
             self.may_be_stored = True
             try:
-                return answers, fresh, one_statement.append(driver, fresh)
+                return answers, fresh, append(driver, fresh)
             except (KeyTaken, psycopg.Error):
                 # What the server refuses it has not stored. Only a lost answer says nothing.
                 self.may_be_stored = driver.closed

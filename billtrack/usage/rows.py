@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -38,3 +39,14 @@ class UsedKey:
 
     record_id: int
     fingerprint: bytes
+
+
+def sums_of_days(records: Iterable[NewRecord]) -> list[tuple[int, int, date, int, int]]:
+    """Return what the records add to rollups: user, meter, day, quantity, count, in that order."""
+    sums: dict[tuple[int, int, date], list[int]] = {}
+    for record in records:
+        key = record.user_id, record.meter_id, record.day
+        total = sums.get(key) or sums.setdefault(key, [0, 0])
+        total[0] += record.quantity
+        total[1] += 1
+    return [(*key, quantity, count) for key, (quantity, count) in sorted(sums.items())]

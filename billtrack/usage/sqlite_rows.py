@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Any
 
-from billtrack.usage.rows import KeyTaken, NewRecord
+from billtrack.usage.rows import KeyTaken, NewRecord, sums_of_days
 
 _HIGHEST_ID = "SELECT max(id) FROM usage_records"
 _INSERT_KEY = "INSERT INTO usage_keys (key_hash, record_id, fingerprint) VALUES (?, ?, ?)"
@@ -81,14 +80,9 @@ def _record_rows(records: Sequence[NewRecord], ids: Sequence[int]) -> Iterable[t
 
 
 def _rollup_rows(records: Sequence[NewRecord]) -> Iterable[tuple[Any, ...]]:
-    sums: dict[tuple[int, int, date], list[int]] = defaultdict(lambda: [0, 0])
-    for record in records:
-        total = sums[record.user_id, record.meter_id, record.day]
-        total[0] += record.quantity
-        total[1] += 1
     return (
         (user_id, meter_id, day.isoformat(), quantity, count)
-        for (user_id, meter_id, day), (quantity, count) in sorted(sums.items())
+        for user_id, meter_id, day, quantity, count in sums_of_days(records)
     )
 
 

@@ -1,0 +1,115 @@
+"""Many new records, their keys and their rollups in one transaction (PostgreSQL).
+
+As one JSON text PostgreSQL takes a fifth of the time for reading them, and Python makes it
+before PostgreSQL can begin. By COPY, each works while the other does; in its binary format, as
+both are quicker with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from struct import Struct
+
+import psycopg
+from pydantic_core import to_json
+
+from billtrack.direct import Driver
+from billtrack.usage.one_statement import as_json, is_taken_key
+from billtrack.usage.rows import KeyTaken, NewRecord, sums_of_days
+
+MANY = 500
+"""From so many on it is worth the ways to the server that a single statement saves."""
+
+PIECE = 500
+"""Rows handed over at once."""
+
+_NEXT_IDS = "SELECT nextval('usage_records_id_seq') FROM generate_series(1, %s)"
+_ADD_TO_ROLLUPS = """
+INSERT INTO usage_daily AS daily (user_id, meter_id, day, quantity, count)
+SELECT user_id, meter_id, day, quantity, count FROM json_to_recordset(%s::json)
+    AS sums (user_id bigint, meter_id integer, day date, quantity bigint, count bigint)
+ORDER BY user_id, meter_id, day
+ON CONFLICT (user_id, meter_id, day) DO UPDATE
+SET quantity = daily.quantity + excluded.quantity, count = daily.count + excluded.count
+"""
+_COPY_RECORDS = """
+COPY usage_records (
+    id, user_id, meter_id, quantity, occurred_at, created_at,
+    recorded_by_id, idempotency_key, metadata, origin
+) FROM STDIN (FORMAT binary)
+"""
+_COPY_KEYS = "COPY usage_keys (key_hash, record_id, fingerprint) FROM STDIN (FORMAT binary)"
+
+# As PostgreSQL describes it: numbers in network order, each value after its length in bytes.
+_HEAD = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+_END = b"\xff\xff"
+_NULL = b"\xff\xff\xff\xff"
+_LENGTH = Struct("!i").pack
+_RECORD = Struct("!h iq iq ii iq iq iq iq").pack
+_KEY = Struct("!h i16s iq i16s").pack
+_JSONB_VERSION = b"\x01"
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def append(driver: Driver, records: Sequence[NewRecord]) -> list[int]:
+    """Store records that add usage, none that takes back; return their ids, in order.
+
+    All of them are stored, or none. Raises KeyTaken when another writer has used one of the
+    keys in the meantime.
+    """
+    try:
+        with driver.transaction():
+            ids = [record_id for (record_id,) in driver.execute(_NEXT_IDS, (len(records),))]
+            # Rollups before keys, each in sorted order, as `one_statement` comes to write them:
+            # so two writers never wait for each other in a circle.
+            driver.execute(_ADD_TO_ROLLUPS, (_rollups(records),))
+            _copy(driver, _COPY_RECORDS, _record_rows(records, ids))
+            _copy(driver, _COPY_KEYS, sorted(_key_rows(records, ids)))
+    except psycopg.Error as error:
+        if is_taken_key(error):
+            raise KeyTaken from error
+        raise
+    return ids
+
+
+def _copy(driver: Driver, statement: str, rows: Iterable[bytes]) -> None:
+    rest = iter(rows)
+    with driver.cursor() as cursor, cursor.copy(statement.encode()) as copy:
+        copy.write(_HEAD)
+        while piece := b"".join(islice(rest, PIECE)):
+            copy.write(piece)
+        copy.write(_END)
+
+
+def _rollups(records: Sequence[NewRecord]) -> str:
+    names = ("user_id", "meter_id", "day", "quantity", "count")
+    return as_json([dict(zip(names, row, strict=True)) for row in sums_of_days(records)])
+
+
+def _record_rows(records: Sequence[NewRecord], ids: Sequence[int]) -> Iterator[bytes]:
+    for record, record_id in zip(records, ids, strict=True):
+        fixed = _RECORD(
+            *(10, 8, record_id, 8, record.user_id, 4, record.meter_id, 8, record.quantity),
+            *(8, (record.occurred_at - _EPOCH) // _MICROSECOND),
+            *(8, (record.created_at - _EPOCH) // _MICROSECOND, 8, record.recorded_by_id),
+        )
+        metadata = _JSONB_VERSION + to_json(record.metadata) if record.metadata else None
+        yield fixed + _text(record.idempotency_key) + _value(metadata) + _text(record.origin)
+
+
+def _key_rows(records: Sequence[NewRecord], ids: Sequence[int]) -> Iterator[bytes]:
+    # All begin alike and go on with the hash: sorted, they are in its order.
+    for record, record_id in zip(records, ids, strict=True):
+        if record.key_hash is not None:
+            yield _KEY(3, 16, record.key_hash, 8, record_id, 16, record.fingerprint)
+
+
+def _text(text: str | None) -> bytes:
+    return _NULL if text is None else _value(text.encode())
+
+
+def _value(value: bytes | None) -> bytes:
+    return _NULL if value is None else _LENGTH(len(value)) + value
