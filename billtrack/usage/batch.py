@@ -20,7 +20,7 @@ from billtrack.usage import (
 )
 from billtrack.usage.facts import Facts
 from billtrack.usage.journal.counting import count_outcomes
-from billtrack.usage.keys import fingerprint, key_hash
+from billtrack.usage.keys import fingerprints, key_hash
 from billtrack.usage.queries import RecordView
 from billtrack.usage.rows import KeyTaken, NewRecord
 from billtrack.usage.rules import Rulebook
@@ -84,7 +84,7 @@ class Batch:
         self._submissions = submissions
         self._is_whole = is_whole
         self._hashes = [key_hash(sent) for sent in submissions]
-        self._prints = [fingerprint(sent.item) for sent in submissions]
+        self._prints = fingerprints([sent.item for sent in submissions])
         self.may_be_stored = False
 
     def take_in(self) -> list[Outcome]:

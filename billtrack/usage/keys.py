@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from datetime import UTC
+from collections.abc import Sequence
 from functools import lru_cache
 
+from billtrack.usage.instants import as_json_texts
 from billtrack.usage.submissions import Submission, UsageInput
 
 _json = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
@@ -33,8 +34,18 @@ def hash_of(account_id: int, origin: str | None, key: str) -> bytes:
 
 def fingerprint(item: UsageInput) -> bytes:
     """Digest what the client sent: an omitted instant stays omitted, whatever the clock."""
-    at = f'"{item.occurred_at.astimezone(UTC).isoformat()}"' if item.occurred_at else "null"
+    return fingerprints([item])[0]
+
+
+def fingerprints(items: Sequence[UsageInput]) -> list[bytes]:
+    """Return the fingerprint of each, in order."""
+    times = as_json_texts([item.occurred_at for item in items])
+    return [_fingerprint(item, at) for item, at in zip(items, times, strict=True)]
+
+
+def _fingerprint(item: UsageInput, at: str) -> bytes:
     metadata = _json(dict(item.metadata)) if item.metadata else "null"
     # A JSON list, as stored digests were made of; written by hand in a third of the time.
+    at = at.replace("Z", "+00:00")
     text = f"[{item.user_id},{_event(item.event)},{item.quantity},{at},{metadata}]"
     return hashlib.blake2b(text.encode(), digest_size=16).digest()

@@ -25,14 +25,16 @@ MANY = 500
 PIECE = 500
 """Rows handed over at once."""
 
-_NEXT_IDS = "SELECT nextval('usage_records_id_seq') FROM generate_series(1, %s)"
 _ADD_TO_ROLLUPS = """
-INSERT INTO usage_daily AS daily (user_id, meter_id, day, quantity, count)
-SELECT user_id, meter_id, day, quantity, count FROM json_to_recordset(%s::json)
-    AS sums (user_id bigint, meter_id integer, day date, quantity bigint, count bigint)
-ORDER BY user_id, meter_id, day
-ON CONFLICT (user_id, meter_id, day) DO UPDATE
-SET quantity = daily.quantity + excluded.quantity, count = daily.count + excluded.count
+WITH rollups AS (
+    INSERT INTO usage_daily AS daily (user_id, meter_id, day, quantity, count)
+    SELECT user_id, meter_id, day, quantity, count FROM json_to_recordset(%(sums)s::json)
+        AS sums (user_id bigint, meter_id integer, day date, quantity bigint, count bigint)
+    ORDER BY user_id, meter_id, day
+    ON CONFLICT (user_id, meter_id, day) DO UPDATE
+    SET quantity = daily.quantity + excluded.quantity, count = daily.count + excluded.count
+)
+SELECT nextval('usage_records_id_seq') FROM generate_series(1, %(records)s)
 """
 _COPY_RECORDS = """
 COPY usage_records (
@@ -62,10 +64,10 @@ def append(driver: Driver, records: Sequence[NewRecord]) -> list[int]:
     """
     try:
         with driver.transaction():
-            ids = [record_id for (record_id,) in driver.execute(_NEXT_IDS, (len(records),))]
             # Rollups before keys, each in sorted order, as `one_statement` comes to write them:
             # so two writers never wait for each other in a circle.
-            driver.execute(_ADD_TO_ROLLUPS, (_rollups(records),))
+            values = {"sums": _rollups(records), "records": len(records)}
+            ids = [row[0] for row in driver.execute(_ADD_TO_ROLLUPS, values).fetchall()]
             _copy(driver, _COPY_RECORDS, _record_rows(records, ids))
             _copy(driver, _COPY_KEYS, sorted(_key_rows(records, ids)))
     except psycopg.Error as error:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
+from billtrack.usage.instants import as_json_texts
 from billtrack.usage.rows import KeyTaken, NewRecord, sums_of_days
 
 _HIGHEST_ID = "SELECT max(id) FROM usage_records"
@@ -27,7 +28,7 @@ INSERT INTO usage_daily AS daily (user_id, meter_id, day, quantity, count) VALUE
 ON CONFLICT (user_id, meter_id, day) DO UPDATE
 SET quantity = daily.quantity + excluded.quantity, count = daily.count + excluded.count
 """
-_LENGTH = len("2026-11-25 20:46:50.531640")
+_LENGTH = len('"2026-11-25T20:46:50.531640Z"')
 _KEY_TAKEN = "UNIQUE constraint failed: usage_keys.key_hash"
 
 
@@ -61,21 +62,23 @@ def _key_rows(records: Sequence[NewRecord], ids: Sequence[int]) -> Iterable[tupl
 
 def _record_rows(records: Sequence[NewRecord], ids: Sequence[int]) -> Iterable[tuple[Any, ...]]:
     # Of those that are sent together all are created at the same instant.
-    created = {at: as_text(at) for at in {record.created_at for record in records}}
+    created = {record.created_at for record in records}
+    created_texts = dict(zip(created, _texts(created), strict=True))
+    occurred_texts = _texts([record.occurred_at for record in records])
     return (
         (
             record_id,
             record.user_id,
             record.meter_id,
             record.quantity,
-            as_text(record.occurred_at),
-            created[record.created_at],
+            occurred_text,
+            created_texts[record.created_at],
             record.recorded_by_id,
             record.idempotency_key,
             json.dumps(record.metadata) if record.metadata else None,
             record.origin,
         )
-        for record, record_id in zip(records, ids, strict=True)
+        for record, record_id, occurred_text in zip(records, ids, occurred_texts, strict=True)
     )
 
 
@@ -86,6 +89,10 @@ def _rollup_rows(records: Sequence[NewRecord]) -> Iterable[tuple[Any, ...]]:
     )
 
 
-def as_text(instant: datetime) -> str:
-    """Return an instant as SQLite stores it: UTC, without saying so."""
-    return instant.astimezone(UTC).isoformat(" ", "microseconds")[:_LENGTH]
+def _texts(instants: Iterable[datetime]) -> list[str]:
+    """Return instants as SQLite stores them: UTC, without saying so."""
+    return [f"{text[1:11]} {_time_of(text)}" for text in as_json_texts(instants)]
+
+
+def _time_of(text: str) -> str:
+    return text[12:27] if len(text) == _LENGTH else f"{text[12:20]}.000000"

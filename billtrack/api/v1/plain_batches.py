@@ -8,16 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Annotated, NotRequired
 
 from pydantic import Field, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
 from billtrack.api.v1.schemas import Body, EventCode, Id, Metadata, Quantity
-from billtrack.usage.fields import parse_instant, require_printable
 from billtrack.usage.rules import UsageInput
 
 MAX_RECORDS = 10_000
+
+_INSTANT = (
+    r"^2[0-9]{3}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?"
+    r"([Zz]|[+-][0-9]{2}:[0-9]{2})$"
+)
+"""As `parse_instant` takes it, of the years 2000 to 2999."""
 
 
 # As `NewUsage` and `BatchIn`, but for what `_input` does itself.
@@ -27,7 +33,7 @@ class _Record(TypedDict):
     event: EventCode
     user_id: Id
     idempotency_key: NotRequired[Annotated[str, Field(min_length=1, max_length=255)] | None]
-    occurred_at: NotRequired[str | None]
+    occurred_at: NotRequired[Annotated[str, Field(pattern=_INSTANT)] | None]
     metadata: NotRequired[Metadata | None]
 
 
@@ -69,11 +75,13 @@ def place_of(index: int, field: str) -> str:
 
 def _input(record: _Record) -> UsageInput:
     key, at = record.get("idempotency_key"), record.get("occurred_at")
+    if key is not None and not key.isprintable():
+        raise ValueError(key)
     return UsageInput(
         user_id=record["user_id"],
         event=record["event"],
         quantity=record["quantity"],
-        occurred_at=None if at is None else parse_instant(at),
-        idempotency_key=None if key is None else require_printable(key),
+        occurred_at=datetime.fromisoformat(at.upper()).astimezone(UTC) if at else None,
+        idempotency_key=key,
         metadata=record.get("metadata"),
     )
