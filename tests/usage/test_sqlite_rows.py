@@ -16,6 +16,7 @@ from billtrack.extensions import db
 from billtrack.usage import sqlite_rows
 from billtrack.usage.models import UsageDaily, UsageKey, UsageRecord
 from billtrack.usage.rows import KeyTaken, NewRecord
+from billtrack.usage.sqlite_rows import ROWS
 from tests.cast import Cast
 
 pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
@@ -107,3 +108,22 @@ def test_it_stores_nothing_under_a_key_that_is_used(app: APIFlask, cast: Cast) -
     assert stored() == before
     assert append(make(cast, key_hash=b"n" * 16)) == [3]
     assert stored()["usage_daily"][0][6:] == (3 * 10**15, "integer", 3, "integer")
+
+
+def test_it_writes_each_of_many(app: APIFlask, cast: Cast) -> None:
+    count = 2 * ROWS + 7
+    records = [
+        make(cast, quantity=1 + n, idempotency_key=f"k-{n}", key_hash=bytes([255 - n]) * 16)
+        for n in range(count)
+    ]
+    with transaction(), session_driver() as driver:
+        assert list(sqlite_rows.append(driver, records)) == list(range(1, count + 1))
+    rows = db.session.execute(
+        text(
+            "SELECT r.id, quantity, idempotency_key, key_hash FROM usage_records AS r"
+            " JOIN usage_keys ON record_id = r.id ORDER BY r.id"
+        )
+    )
+    assert [tuple(row) for row in rows] == [
+        (n + 1, one.quantity, one.idempotency_key, one.key_hash) for n, one in enumerate(records)
+    ]
