@@ -111,7 +111,14 @@ def test_it_stores_nothing_under_a_key_that_is_used(app: APIFlask, cast: Cast) -
 def test_it_answers_for_each_of_a_large_batch(app: APIFlask, cast: Cast) -> None:
     sent, rules = items(cast, 2 * MANY), terms(cast.provider)
     submit(sent[:10], terms=rules)
-    outcomes = submit([*sent, sent[-1], replace(sent[-2], quantity=1)], terms=rules)
+    unknown = [
+        replace(sent[0], idempotency_key="user", user_id=10**9),
+        replace(sent[0], idempotency_key="event", event="unheard_of"),
+    ]
+    outcomes = submit([*sent, *unknown, sent[-1], replace(sent[-2], quantity=1)], terms=rules)
+    refused = [one.error.code for one in outcomes[len(sent) : len(sent) + 2] if one.error]
+    assert refused == ["unknown_user", "unknown_event"]
+    del outcomes[len(sent) : len(sent) + 2]
     told = ["duplicate"] * 10 + ["accepted"] * (2 * MANY - 10) + ["duplicate", "conflict"]
     assert [one.status for one in outcomes] == told
     assert outcomes[-2].record_id == outcomes[-3].record_id
