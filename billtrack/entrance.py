@@ -21,8 +21,9 @@ import structlog
 from granian import rsgi
 from werkzeug.wsgi import FileWrapper
 
+from billtrack import streaming
 from billtrack.http import MAX_BODY
-from billtrack.streaming import NobodyReads, Pipes
+from billtrack.streaming import NobodyReads
 
 GONE = (rsgi.ProtocolClosed, rsgi.ProtocolError)  # type: ignore[attr-defined]  # made in Rust
 
@@ -51,7 +52,6 @@ class Entrance:
         self._app = app
         self._short_way = short_way
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="request")
-        self._pipes = Pipes()
 
     async def __rsgi__(self, scope: rsgi.Scope, protocol: Any) -> None:
         """Answer a request; whoever has gone is answered no more."""
@@ -85,17 +85,18 @@ class Entrance:
             log.exception("request_failed")
             return _SERVER_ERROR
         else:
-            self._stream(chain((begun.written, first, second), rest), begun, protocol)
+            _stream(chain((begun.written, first, second), rest), begun, protocol)
         finally:
             getattr(pieces, "close", _nothing)()
         return None
 
-    def _stream(self, pieces: Iterable[bytes], begun: _Begun, protocol: Any) -> None:
-        code = _code(begun.status)
-        try:
-            self._pipes.send(pieces, lambda path: protocol.response_file(code, begun.headers, path))
-        except NobodyReads:
-            log.debug("client_gone")
+
+def _stream(pieces: Iterable[bytes], begun: _Begun, protocol: Any) -> None:
+    code = _code(begun.status)
+    try:
+        streaming.send(pieces, lambda path: protocol.response_file(code, begun.headers, path))
+    except NobodyReads:
+        log.debug("client_gone")
 
 
 class _Begun:

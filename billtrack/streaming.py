@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -26,34 +25,24 @@ class NobodyReads(Exception):
     """The client has gone."""
 
 
-class Pipes:
-    """Named pipes in a folder of their own, which goes with the process."""
+def send(pieces: Iterable[bytes], start: Callable[[str], object]) -> None:
+    """Write the pieces where the server reads them, from the path that `start` is given.
 
-    def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="billtrack-pipes-")
-
-    def send(self, pieces: Iterable[bytes], start: Callable[[str], object]) -> None:
-        """Write the pieces where the server reads them, from the path that `start` is given.
-
-        Returns when all is written; raises NobodyReads when the client has gone.
-        """
-        path = Path(self._folder.name, secrets.token_hex(8))
+    Returns when all is written; raises NobodyReads when the client has gone.
+    """
+    with tempfile.TemporaryDirectory(prefix="billtrack-") as folder:
+        path = Path(folder, "pipe")
         os.mkfifo(path, mode=0o600)
-        try:
-            start(str(path))
-            with _writing(path) as pipe:
-                for piece in pieces:
-                    _write(pipe, piece)
-        finally:
-            path.unlink(missing_ok=True)
+        start(str(path))
+        with _writing(path) as pipe:
+            for piece in pieces:
+                _write(pipe, piece)
 
 
 @contextmanager
 def _writing(path: Path) -> Iterator[int]:
     pipe = _open(path)
     try:
-        # The reader has it open: nobody needs its name any more.
-        path.unlink()
         os.set_blocking(pipe, True)
         yield pipe
     finally:

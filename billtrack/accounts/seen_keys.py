@@ -50,13 +50,6 @@ def note(key_hashes: Iterable[str], found: Mapping[str, LiveKey]) -> None:
             seen.pop(key_hash, None)
 
 
-def forget(keys: Iterable[LiveKey]) -> None:
-    """Forget keys of which not all holds any more."""
-    seen = _seen()
-    for key in keys:
-        seen.pop(key.key_hash, None)
-
-
 def as_seen(keys: Iterable[LiveKey]) -> list[dict[str, Any]]:
     """Return what `HOLD` compares with the keys as they are now."""
     return [

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Generic, TypeVar
 
 import psycopg
+import structlog
 from flask import Flask
 
 from billtrack import limits
@@ -28,6 +29,8 @@ from billtrack.usage import intake, lookup
 from billtrack.usage.at_once import submit_at_once
 from billtrack.usage.queries import RecordView
 from billtrack.usage.submissions import Submission
+
+log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -81,10 +84,15 @@ class AtOnce:
         submissions = [
             Submission(one.asked.item, recording.terms(one.who, one.asked)) for one in group
         ]
-        with self._app.app_context():
-            outcomes = await submit_at_once(
-                self._connection.execute, submissions, keys=_keys_of(group)
-            )
+        try:
+            with self._app.app_context():
+                outcomes = await submit_at_once(
+                    self._connection.execute, submissions, keys=_keys_of(group)
+                )
+        except Exception:
+            # Of a group one may be bad; on the long way each is tried by itself.
+            log.exception("group_failed")
+            outcomes = None
         if outcomes is None:
             return [None] * len(group)
         return [

@@ -14,6 +14,7 @@ import pytest
 from apiflask import APIFlask
 from sqlalchemy import text, update
 
+from billtrack.accounts import seen_keys
 from billtrack.accounts.models import ApiKey, User
 from billtrack.core.rates import Rate
 from billtrack.db import transaction
@@ -201,6 +202,20 @@ def test_it_never_stores_twice_when_something_fails_after_the_commit(
     with monkeypatch.context() as patched:
         patched.setattr(at_once, "count_outcomes", fail)
         assert post(cast)[0] == 503
+    assert row_counts()["usage_records"] == 1
+
+
+@on_postgresql
+def test_it_tries_each_by_itself_when_a_group_cannot_be_made(
+    cast: Cast, loop: LoopFirst, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_keys: object) -> None:
+        raise ValueError("on purpose")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(seen_keys, "as_seen", fail)
+        assert post(cast)[0] == 201
+    assert loop.statuses == []
     assert row_counts()["usage_records"] == 1
 
 
