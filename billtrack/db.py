@@ -6,6 +6,7 @@ snapshot and refuses writes, so that no page changes anything by accident.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -42,7 +43,7 @@ from sqlalchemy.orm import (
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from billtrack.core.money import format_exact
-from billtrack.engines import POSTGRESQL_WRITES, WRITES
+from billtrack.engines import POSTGRESQL_WRITES, WRITES, sqlite_errors
 from billtrack.extensions import READS_FROM, db, metadata
 
 BigId = BigInteger().with_variant(Integer(), "sqlite")
@@ -156,6 +157,25 @@ def transaction() -> Iterator[Session]:
         callback()
 
 
+@contextmanager
+def driver_transaction() -> Iterator[sqlite3.Connection]:
+    """Run the block as one write by SQLite's own driver: all of it is stored, or nothing.
+
+    Beside the session, whose read snapshot ends first. What the driver raises leaves the block as
+    SQLAlchemy's error.
+    """
+    end_read()
+    with sqlite_errors(db.engine), closing(db.engine.raw_connection()) as pooled:
+        driver = cast("sqlite3.Connection", pooled.driver_connection)
+        driver.execute("BEGIN IMMEDIATE")
+        try:
+            yield driver
+            db.engine.dialect.do_commit(pooled)
+        except BaseException:
+            driver.rollback()
+            raise
+
+
 def _write_last(session: Session, promised: _Promised) -> None:
     session.flush()
     together: dict[Callable[[list[Any]], None], list[Any]] = {}
@@ -232,17 +252,6 @@ def release_session(_error: BaseException | None) -> None:
     except OperationalError as error:
         log.warning("database_unavailable", error=str(error))
         db.session().invalidate()
-
-
-def truncate_log() -> None:
-    """Move what SQLite's log still holds into the database, so that nothing old stays in it.
-
-    While others read, as much as can be. PostgreSQL does so by itself.
-    """
-    if db.engine.dialect.name != "sqlite":
-        return
-    with closing(db.engine.raw_connection()) as connection:
-        connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def insert_ignore(

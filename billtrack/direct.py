@@ -11,6 +11,7 @@ import psycopg
 from sqlalchemy import Executable
 from sqlalchemy.exc import DBAPIError
 
+from billtrack.engines import sqlite_errors
 from billtrack.extensions import db
 
 Driver = psycopg.Connection[tuple[Any, ...]]
@@ -32,18 +33,33 @@ def ask_driver(statement: str, parameters: Mapping[str, Any]) -> Sequence[Any]:
         return driver.execute(statement.encode(), parameters).fetchall()
 
 
+def ask_sqlite(statement: str, values: Sequence[Any]) -> Sequence[Any]:
+    """Return the rows of one query as things stand (SQLite); values are the driver's."""
+    with sqlite_errors(db.engine), closing(db.engine.raw_connection()) as pooled:
+        driver = cast("sqlite3.Connection", pooled.driver_connection)
+        return driver.execute(statement, values).fetchall()
+
+
 @contextmanager
 def session_driver() -> Iterator[sqlite3.Connection]:
     """Give the session's own connection to SQLite, inside the transaction that it is in.
 
     What the driver raises leaves the block as SQLAlchemy's error.
     """
-    try:
-        yield cast("sqlite3.Connection", db.session.connection().connection.driver_connection)
-    except sqlite3.Error as error:
-        raise DBAPIError.instance(
-            None, None, error, sqlite3.Error, dialect=db.engine.dialect
-        ) from error
+    connection = db.session.connection().connection
+    with sqlite_errors(db.engine):
+        yield cast("sqlite3.Connection", connection.driver_connection)
+
+
+def truncate_log() -> None:
+    """Move what SQLite's log still holds into the database, so that nothing old stays in it.
+
+    While others read, as much as can be. PostgreSQL does so by itself.
+    """
+    if db.engine.dialect.name != "sqlite":
+        return
+    with closing(db.engine.raw_connection()) as connection:
+        connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def is_postgresql() -> bool:

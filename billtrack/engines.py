@@ -7,7 +7,10 @@ that a session would remember, prepared statements and settings, ends with its t
 from __future__ import annotations
 
 import select
+import sqlite3
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -138,6 +141,17 @@ def has_arrived(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[An
     watched = select.poll()
     watched.register(connection.fileno(), select.POLLIN)
     return bool(watched.poll(0))
+
+
+@contextmanager
+def sqlite_errors(engine: Engine) -> Iterator[None]:
+    """Let what SQLite's own driver raises leave the block as SQLAlchemy's error."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise DBAPIError.instance(
+            None, None, error, sqlite3.Error, dialect=engine.dialect
+        ) from error
 
 
 def ran_out_of_time(error: Exception) -> bool:

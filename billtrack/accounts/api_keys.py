@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import update
 
 from billtrack import audit
 from billtrack.accounts import seen_keys
@@ -15,7 +17,7 @@ from billtrack.accounts.key_format import API_KEY, is_api_key, new_secret
 from billtrack.accounts.models import ApiKey, User
 from billtrack.accounts.permissions import Reach, Role, grantable_scopes
 from billtrack.core.errors import InvalidError, NotFoundError
-from billtrack.direct import ask_driver, is_postgresql, read_now
+from billtrack.direct import ask_driver, ask_sqlite, is_postgresql
 from billtrack.extensions import app_combiner, db
 
 SHOWN_CHARACTERS = 14
@@ -40,27 +42,15 @@ class LiveKey:
     email: str
 
 
-_LIVE_KEYS = (
-    select(
-        ApiKey.key_hash,
-        ApiKey.id,
-        ApiKey.scopes,
-        ApiKey.expires_at,
-        ApiKey.used_at,
-        User.id,
-        User.role,
-        User.name,
-        User.email,
-    )
-    .join(User, User.id == ApiKey.user_id)
-    .where(
-        ApiKey.key_hash.in_(bindparam("hashes", expanding=True)),
-        ApiKey.revoked_at.is_(None),
-        User.deactivated_at.is_(None),
-    )
-)
-# The same for PostgreSQL's driver. As a plain join it was planned, while tables were young, to
-# read all users; LIMIT keeps each look-up one by its index, whatever the plan was made for.
+_FOR_SQLITE = """
+SELECT key_hash, keys.id, scopes, expires_at, used_at, owner.id, role, owner.name, email
+FROM json_each(?) AS wanted
+CROSS JOIN api_keys AS keys ON keys.key_hash = wanted.value
+CROSS JOIN users AS owner ON owner.id = keys.user_id
+WHERE revoked_at IS NULL AND deactivated_at IS NULL
+"""
+# As a plain join it was planned, while tables were young, to read all users; LIMIT keeps each
+# look-up one by its index, whatever the plan was made for.
 _FOR_POSTGRESQL = """
 SELECT key_hash, keys.id, scopes, expires_at, used_at, owner.id, role, name, email
 FROM unnest(CAST(%(hashes)s AS text[])) AS wanted (key_hash)
@@ -141,11 +131,24 @@ def find_live_key(secret: str, *, now: datetime) -> LiveKey | None:
 def find_together(secrets_: Sequence[str]) -> list[LiveKey | None]:
     """Return each key that is not revoked, in one query; whether it has expired is not asked."""
     hashes = [_hash(secret) for secret in secrets_]
-    wanted = {"hashes": sorted(set(hashes))}
-    rows = ask_driver(_FOR_POSTGRESQL, wanted) if is_postgresql() else read_now(_LIVE_KEYS, wanted)
-    found = {row[0]: LiveKey(*row) for row in rows}
+    wanted = sorted(set(hashes))
+    if is_postgresql():
+        keys = [LiveKey(*row) for row in ask_driver(_FOR_POSTGRESQL, {"hashes": wanted})]
+    else:
+        keys = [_from_sqlite(*row) for row in ask_sqlite(_FOR_SQLITE, [json.dumps(wanted)])]
+    found = {key.key_hash: key for key in keys}
     seen_keys.note(hashes, found)
     return [found.get(one) for one in hashes]
+
+
+def _from_sqlite(
+    key_hash: str, id_: int, scopes: str, expires: str | None, used: str | None, *owner: Any
+) -> LiveKey:
+    expires_at, used_at = (
+        datetime.fromisoformat(text).replace(tzinfo=UTC) if text else None
+        for text in (expires, used)
+    )
+    return LiveKey(key_hash, id_, json.loads(scopes), expires_at, used_at, *owner)
 
 
 def find_seen(secret: str) -> LiveKey | None:

@@ -21,7 +21,8 @@ from billtrack.accounts.permissions import Reach
 from billtrack.accounts.queries import get_user
 from billtrack.audit.operations import erase_personal_values
 from billtrack.core.errors import ConflictError
-from billtrack.db import database_now, transaction, truncate_log
+from billtrack.db import database_now, transaction
+from billtrack.direct import truncate_log
 from billtrack.documents.storage import Storage
 from billtrack.extensions import db
 from billtrack.jobs.models import Job

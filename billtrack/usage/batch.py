@@ -9,7 +9,7 @@ from enum import StrEnum
 import psycopg
 
 from billtrack.core.errors import BilltrackError, ConflictError, InvalidError
-from billtrack.db import end_read, transaction
+from billtrack.db import driver_transaction, end_read
 from billtrack.direct import is_postgresql, session_driver, single_statements
 from billtrack.usage import (
     one_statement,
@@ -137,7 +137,7 @@ class Batch:
                 raise
 
     def _run_transaction(self) -> _Result:
-        with transaction(), session_driver() as driver:
+        with driver_transaction() as driver:
             facts = sqlite_facts.find_facts(driver, self._submissions, self._hashes)
             answers, fresh = self._sort_out(facts)
             if not fresh or self._is_stopped_by(answers):
