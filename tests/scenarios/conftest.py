@@ -46,8 +46,9 @@ class Site:
     def _start(self) -> Running:
         up = self.installation.start("up")
         up.wait_for("Press Ctrl-C to stop")
-        for worker in (1, 2):  # one that is just starting misses the signal to stop
-            up.wait_for(f"Started worker-{worker}")
+        # One that is just starting misses the signal to stop.
+        for number in range(1, self.installation.settings.web_workers + 1):
+            up.wait_for(f"Started worker-{number}")
         return up
 
 

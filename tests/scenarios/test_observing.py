@@ -34,6 +34,7 @@ def observed(sqlite_template: Path, tmp_path: Path) -> Iterator[Installation]:
         data,
         BILLTRACK_LOG_FORMAT="json",
         BILLTRACK_METRICS_TOKEN=TOKEN,
+        BILLTRACK_WEB_WORKERS="2",
         TMPDIR=str(temporary),
     )
     create_busy_customer(made)

@@ -85,8 +85,9 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 
 def kill_web(stage: Stage) -> None:
-    """Kill one of the two processes that answer; Granian's first process forks another."""
-    eventually(lambda: len(stage.processes("granian")) == 3, lambda: stage.site.up.text)
+    """Kill a process that answers; Granian's first process forks another."""
+    processes = 1 + stage.site.installation.settings.web_workers
+    eventually(lambda: len(stage.processes("granian")) == processes, lambda: stage.site.up.text)
     os.kill(stage.processes("granian")[-1], signal.SIGKILL)
 
 

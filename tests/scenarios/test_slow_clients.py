@@ -87,7 +87,7 @@ def test_slow_clients_stop_nobody_and_a_crowd_is_answered(installation: Installa
     customer = create_account(installation, Role.CUSTOMER, "slow-customer@test.example")
     usage = Usage(customer.id, "cpu_time", 7)
     with installation.start("serve") as server, ThreadPoolExecutor(CROWD) as pool:
-        for number in range(1, PROCESSES + 1):
+        for number in range(1, installation.settings.web_workers + 1):
             server.wait_for(f"Started worker-{number}")
         eventually(installation.answers, lambda: server.text)
         slow = [SlowSender(installation, provider, f"slow-{n}", usage) for n in range(SLOW)]
