@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 
 import psycopg
 
@@ -27,6 +28,8 @@ from billtrack.usage.rules import Rulebook
 from billtrack.usage.submissions import Submission
 
 MAX_ATTEMPTS = 5
+LARGE = 500
+"""So many records are worth a guess whether they were sent before."""
 
 
 class Status(StrEnum):
@@ -70,6 +73,9 @@ class _Repeat:
 _Answer = int | _Repeat | Outcome
 """What a record is answered with: where it stands among the new, if it is; an outcome, if known."""
 
+_Decided = tuple[list[_Answer], list[NewRecord]]
+"""An answer for each, and what is new among it."""
+
 _Result = tuple[Sequence[_Answer], Sequence[NewRecord], Sequence[int]]
 """An answer for each, what is new among it, and the ids of that: none when nothing was stored."""
 
@@ -85,6 +91,7 @@ class Batch:
         self._is_whole = is_whole
         self._hashes = [key_hash(sent) for sent in submissions]
         self._prints = fingerprints([sent.item for sent in submissions])
+        self._looks_new = len(submissions) >= LARGE
         self.may_be_stored = False
 
     def take_in(self) -> list[Outcome]:
@@ -93,6 +100,7 @@ class Batch:
             try:
                 outcomes = self._run()
             except KeyTaken:
+                self._looks_new = False
                 continue
             count_outcomes(self._submissions, outcomes)
             return outcomes
@@ -118,12 +126,28 @@ class Batch:
         with session_driver() as connection:
             return sqlite_facts.find_facts(connection, self._submissions, self._hashes)
 
+    def _decide(self, find: Callable[[Sequence[bytes | None]], Facts]) -> _Decided:
+        """Sort out by the facts that `find` returns for keys.
+
+        Whether a few keys of a large batch are used tells whether it was sent before. If not, and
+        by the rules all of it is to be stored, to store it tells whether any other key is used.
+        """
+        if self._looks_new:
+            sample: list[bytes | None] = [None] * len(self._hashes)
+            for place in (0, len(sample) // 2, -1):
+                sample[place] = self._hashes[place]
+            facts = find(sample)
+            answers, fresh = self._sort_out(facts)
+            if len(fresh) == len(answers):
+                return answers, fresh
+        return self._sort_out(find(self._hashes))
+
     def _run_statements(self) -> _Result:
         """Look up, then store, each in a statement of its own: the second is the transaction."""
         end_read()  # what the session has read is not what stands after this
         with single_statements() as driver:
-            facts = postgresql_facts.find_facts(driver, self._submissions, self._hashes)
-            answers, fresh = self._sort_out(facts)
+            find = partial(postgresql_facts.find_facts, driver, self._submissions)
+            answers, fresh = self._decide(find)
             if not fresh or self._is_stopped_by(answers):
                 return answers, fresh, ()
             is_large = len(fresh) >= postgresql_batch.MANY
@@ -138,8 +162,9 @@ class Batch:
 
     def _run_transaction(self) -> _Result:
         with driver_transaction() as driver:
-            facts = sqlite_facts.find_facts(driver, self._submissions, self._hashes)
-            answers, fresh = self._sort_out(facts)
+            answers, fresh = self._decide(
+                partial(sqlite_facts.find_facts, driver, self._submissions)
+            )
             if not fresh or self._is_stopped_by(answers):
                 return answers, fresh, ()
             ids = sqlite_rows.append(driver, fresh)
@@ -149,7 +174,7 @@ class Batch:
     def _is_stopped_by(self, answers: Sequence[_Answer]) -> bool:
         return self._is_whole and any(isinstance(one, Outcome) and one.error for one in answers)
 
-    def _sort_out(self, facts: Facts) -> tuple[list[_Answer], list[NewRecord]]:
+    def _sort_out(self, facts: Facts) -> _Decided:
         """Answer what was sent before; admit or refuse the rest, in order."""
         admit, used_keys = Rulebook(facts).admit, facts.keys
         answers: list[_Answer] = []

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from apiflask import APIFlask
@@ -23,7 +24,8 @@ from billtrack.db import transaction
 from billtrack.extensions import current_calendar, db
 from billtrack.installation.queries import TimezoneMismatch, require_timezone
 from billtrack.provisioning.initialise import initialise
-from billtrack.usage import intake
+from billtrack.usage import intake, postgresql_facts, sqlite_facts
+from billtrack.usage.batch import LARGE
 from billtrack.usage.intake import Outcome, Status, submit
 from billtrack.usage.models import UsageDaily, UsageKey, UsageRecord
 from billtrack.usage.queries import records_by_id
@@ -127,6 +129,44 @@ def test_it_takes_thousands_at_once(cast: Cast) -> None:
         (item.user_id, item.event, item.quantity) for item in items
     ]
     assert_rollups_equal_records()
+
+
+def test_it_finds_used_keys_anywhere_in_a_large_batch(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    for module in (postgresql_facts, sqlite_facts):
+        monkeypatch.setattr(module, "find_facts", counting(module.find_facts, asked))
+    items = [
+        UsageInput(cast.customer.id, "api_calls", 1, idempotency_key=f"k{n}") for n in range(LARGE)
+    ]
+    changed = UsageInput(cast.customer.id, "api_calls", 2, idempotency_key="k9")
+    rules = terms(cast.provider)
+    submit([items[7], changed], terms=rules)
+    expected = dict.fromkeys(range(LARGE), "accepted") | {7: "duplicate", 9: "conflict"}
+    first = submit(items, terms=rules)
+    assert [one.status for one in first] == list(expected.values())
+    again = submit(items, terms=rules)
+    known = dict.fromkeys(range(LARGE), "duplicate") | {9: "conflict"}
+    assert [one.status for one in again] == list(known.values())
+    ids = [one.record_id for one in first if one.record_id]
+    assert ids == [one.record_id for one in again if one.record_id]
+    others = [
+        UsageInput(cast.customer.id, "api_calls", 1, idempotency_key=f"n{n}") for n in range(LARGE)
+    ]
+    submit(others, terms=rules)
+    # A few keys say that it is new; for what is not, all are looked up.
+    assert asked == [2, 3, LARGE, 3, LARGE, 3]
+    assert row_counts()["usage_records"] == 2 * LARGE
+    assert_rollups_equal_records()
+
+
+def counting(find: Any, asked: list[int]) -> Any:
+    def find_facts(driver: Any, submissions: Any, hashes: Any) -> Any:
+        asked.append(sum(key is not None for key in hashes))
+        return find(driver, submissions, hashes)
+
+    return find_facts
 
 
 def test_it_counts_a_batch_as_it_grows_against_the_limit(
