@@ -42,6 +42,7 @@ THREADS = 256
 CHUNK = 64 * 1024
 """Bytes of a file that are sent at a time."""
 
+_CUT_BODY: Answer = ("400 Bad Request", [], b"")
 _SERVER_ERROR: Answer = ("500 Internal Server Error", [("Content-Type", "text/plain")], b"")
 
 
@@ -58,7 +59,11 @@ class Entrance:
         try:
             environ = make_environ(scope)
             if _has_body(environ):
-                environ["wsgi.input"] = BytesIO(await protocol())
+                try:
+                    environ["wsgi.input"] = BytesIO(await protocol())
+                except GONE:  # half of an import must not be taken for all
+                    _send(protocol, _CUT_BODY)
+                    return
             answer = await self._short_way(environ) if self._short_way else None
             if answer is None:
                 answer = await self._ask_app(environ, protocol)
@@ -122,16 +127,16 @@ def make_environ(scope: rsgi.Scope) -> WSGIEnvironment:
 
     Names of headers with an underscore are left out: they would read like those with a dash.
     """
-    server, _, port = scope.server.rpartition(":")
+    server, port = _host_and_port(scope.server)
     environ: WSGIEnvironment = {
         **_SAME,
         "REQUEST_METHOD": scope.method,
         "PATH_INFO": scope.path.encode().decode("latin-1"),
-        "QUERY_STRING": scope.query_string,
+        "QUERY_STRING": scope.query_string.encode().decode("latin-1"),
         "SERVER_PROTOCOL": f"HTTP/{scope.http_version}",
         "SERVER_NAME": server,
         "SERVER_PORT": port,
-        "REMOTE_ADDR": scope.client.rpartition(":")[0],
+        "REMOTE_ADDR": _host_and_port(scope.client)[0],
         "wsgi.url_scheme": scope.scheme,
         "wsgi.input": BytesIO(),
     }
@@ -142,6 +147,12 @@ def make_environ(scope: rsgi.Scope) -> WSGIEnvironment:
         elif key:
             environ[key] = value
     return environ
+
+
+def _host_and_port(name: str) -> tuple[str, str]:
+    """Take apart what names one end of a connection; IPv6 is in brackets there."""
+    host, _, port = name.rpartition(":")
+    return host.removeprefix("[").removesuffix("]"), port
 
 
 def _wrap_file(file: BinaryIO, _size: int = CHUNK) -> Iterator[bytes]:

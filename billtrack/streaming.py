@@ -11,8 +11,7 @@ import errno
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 PATIENCE_SECONDS = 30.0
@@ -34,17 +33,12 @@ def send(pieces: Iterable[bytes], start: Callable[[str], object]) -> None:
         path = Path(folder, "pipe")
         os.mkfifo(path, mode=0o600)
         start(str(path))
-        with _writing(path) as pipe:
-            for piece in pieces:
-                _write(pipe, piece)
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[int]:
-    pipe = _open(path)
+        pipe = _open(path)
+    # The reader has it open: nobody needs its name any more.
     try:
         os.set_blocking(pipe, True)
-        yield pipe
+        for piece in pieces:
+            _write(pipe, piece)
     finally:
         os.close(pipe)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -11,9 +12,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from billtrack.entrance import make_environ
 from billtrack.http import MAX_BODY
 from tests.scenarios.harness import eventually
 from tests.services.processes import free_port
@@ -85,7 +89,10 @@ class Server:
         (folder / "stub.py").write_text(SERVED)
         command = ["-m", "granian", "--interface", "rsgi", "--http", "1", "--no-ws"]
         command += ["--port", str(self.port), "--log-level", "critical", "stub:served"]
-        self._process = subprocess.Popen([sys.executable, *command], cwd=folder)
+        self.temporary = folder / "tmp"
+        self.temporary.mkdir()
+        environment = {**os.environ, "TMPDIR": str(self.temporary)}
+        self._process = subprocess.Popen([sys.executable, *command], cwd=folder, env=environment)
         eventually(self._listens, "the server listens")
 
     @property
@@ -149,6 +156,20 @@ def test_it_tells_the_application_what_was_asked(server: Server) -> None:
     assert {name: told[name] for name in wanted} == wanted
 
 
+@pytest.mark.parametrize(
+    ("client", "address"),
+    [("192.0.2.7:5000", "192.0.2.7"), ("[2001:db8::7]:5000", "2001:db8::7"), ("[::1]:1", "::1")],
+)
+def test_it_tells_the_address_of_whoever_asks(client: str, address: str) -> None:
+    asked: Any = SimpleNamespace(
+        method="GET", path="/", query_string="", http_version="1.1", scheme="http",
+        server="[2001:db8::1]:6009", client=client, headers={},
+    )  # fmt: skip
+    told = make_environ(asked)
+    assert (told["REMOTE_ADDR"], told["SERVER_NAME"]) == (address, "2001:db8::1")
+    assert told["SERVER_PORT"] == "6009"
+
+
 def test_it_joins_headers_and_leaves_out_names_that_pretend(server: Server) -> None:
     request = (
         b"GET /environ HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-A: 1\r\nX-A: 2\r\n"
@@ -158,6 +179,14 @@ def test_it_joins_headers_and_leaves_out_names_that_pretend(server: Server) -> N
         told = json.loads(file.read().partition(b"\r\n\r\n")[2])
     assert (told["HTTP_X_A"], told["HTTP_COOKIE"]) == ("1,2", "a=1;b=2")
     assert not told.keys() & {"HTTP_X_FORWARDED_FOR", "CONTENT_LENGTH", "HTTP_CONTENT_LENGTH"}
+
+
+def test_it_tells_bytes_beyond_ascii_as_they_came(server: Server) -> None:
+    request = "GET /ü€?q=ü€ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
+    with server.send(request) as connection, connection.makefile("rb") as file:
+        told = json.loads(file.read().partition(b"\r\n\r\n")[2])
+    assert told["PATH_INFO"].encode("latin-1").decode() == "/ü€"
+    assert told["QUERY_STRING"].encode("latin-1").decode() == "q=ü€"
 
 
 def test_it_hands_on_the_whole_body(server: Server) -> None:
@@ -170,6 +199,9 @@ def test_it_hands_on_the_whole_body(server: Server) -> None:
 def test_it_works_on_nothing_that_has_not_arrived(server: Server) -> None:
     cut = b"POST /cut HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\nhalf"
     server.send(cut).close()
+    with server.send(cut) as ended, ended.makefile("rb") as answer:
+        ended.shutdown(socket.SHUT_WR)
+        assert answer.readline().startswith(b"HTTP/1.1 400")
     with server.send(cut) as waiting:
         assert server.ask("/echo", b"other")[1] == b"other"
         assert "/cut" not in server.notes
@@ -205,6 +237,7 @@ def test_it_sends_files_and_streams_whole(server: Server) -> None:
     _, body = server.ask("/stream")
     assert len(body) == PIECE * PIECES
     assert body[PIECE * 700] == 700 % 256
+    assert not list(server.temporary.iterdir())
 
 
 def test_it_makes_no_more_than_is_read_and_stops_for_whoever_has_gone(server: Server) -> None:
