@@ -28,13 +28,22 @@ NEW_OBJECTS = 20_000
 """After so many the garbage collector looks for cycles among them; Python's own is 700."""
 
 
-def settle() -> None:
-    """Take all that is loaded out of the garbage collector's sight, once it is all loaded.
+TURN_SECONDS = 0.0005
+"""How long a thread keeps Python from others that want it; Python's own is ten times that.
 
-    It stays as long as the process does, and looking through it again and again would hold a
-    request up for a tenth of a second now and then. What comes later is looked through less
-    often: the ten thousand records of a batch are no garbage.
+Beside four who load the overview page a record was read within 60 ms, in place of 135 (99 %).
+"""
+
+
+def settle() -> None:
+    """Make a process ready to serve, once all is loaded: see what the constants say.
+
+    What is loaded leaves the garbage collector's sight: it stays as long as the process does, and
+    looking through it again and again would hold a request up for a tenth of a second now and
+    then. What comes later is looked through less often: the ten thousand records of a batch are
+    no garbage. And threads take shorter turns, as the event loop waits for each of its own.
     """
+    sys.setswitchinterval(TURN_SECONDS)
     gc.collect()
     gc.freeze()
     gc.set_threshold(NEW_OBJECTS)
