@@ -1,6 +1,7 @@
-"""All SQL that writes usage records, their keys and their rollups, or compares them.
+"""SQL on usage records, their keys and their rollups, the same for both databases.
 
-Everything that writes runs inside the transaction of `intake` or `verification`. Rows are
+What many records are stored by is each database's own: `one_statement`, `postgresql_batch` and
+`sqlite_rows`. Everything that writes runs inside the transaction of `intake` or `verification`. Rows are
 written in sorted order, so that two writers meet the same rows in the same order and never
 wait for each other in a circle.
 """
