@@ -1,9 +1,9 @@
 """SQL on usage records, their keys and their rollups, the same for both databases.
 
 What many records are stored by is each database's own: `one_statement`, `postgresql_batch` and
-`sqlite_rows`. Everything that writes runs inside the transaction of `intake` or `verification`. Rows are
-written in sorted order, so that two writers meet the same rows in the same order and never
-wait for each other in a circle.
+`sqlite_rows`. Everything that writes runs inside the transaction of `intake` or `verification`.
+Rows are written in sorted order, so that two writers meet the same rows in the same order and
+never wait for each other in a circle.
 """
 
 from __future__ import annotations
