@@ -1,4 +1,4 @@
-"""What is served: `served` by Granian (RSGI), `app` by any WSGI server, as `flask --app wsgi`."""
+"""What is served: `served` by Granian (ASGI), `app` by any WSGI server, as `flask --app wsgi`."""
 
 from billtrack.process import die_with_parent, settle
 
@@ -6,14 +6,19 @@ die_with_parent()
 
 from billtrack.app import create_app  # noqa: E402 (a server's workers tie themselves first)
 from billtrack.config import load_settings  # noqa: E402
-from billtrack.entrance import Entrance  # noqa: E402
 from billtrack.express.in_loop import loop_lane  # noqa: E402
 from billtrack.logs import configure_logs  # noqa: E402
+from billtrack.server.adapter import ServerAdapter  # noqa: E402
+from billtrack.server.bodies import MIB  # noqa: E402
+from billtrack.server.gate import AppGate  # noqa: E402
 from billtrack.usage.journal.writing import keep_writing  # noqa: E402
 
 settings = load_settings()
 configure_logs(settings.log_format)
 app = create_app(settings, statement_seconds=settings.statement_seconds)
-served = Entrance(app.wsgi_app, loop_lane(app, statement_seconds=settings.statement_seconds))
+fast_path = loop_lane(app, statement_seconds=settings.statement_seconds)
+served = ServerAdapter(
+    app.wsgi_app, AppGate(app), fast_path, body_memory=settings.body_memory * MIB
+)
 keep_writing(app)
 settle()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from wsgiref.types import WSGIEnvironment
+
 from flask import Flask, request
+from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
-from billtrack.entrance import Entrance
 from billtrack.process import die_with_parent
+from billtrack.request_head import MAX_BODY
+from billtrack.server.adapter import Answer, ServerAdapter
 
 die_with_parent()  # as wsgi.py does: the servers of a bench are killed
 
@@ -33,4 +37,19 @@ def health() -> Response:
     return Response()
 
 
-served = Entrance(app.wsgi_app, None)
+class OpenGate:
+    """Reads every body."""
+
+    def prepare(self, environ: WSGIEnvironment) -> None:
+        """Leave the request as it is."""
+
+    async def body_limit(self, environ: WSGIEnvironment, length: int | None) -> int:  # noqa: ARG002
+        """Return the most that billtrack takes."""
+        return MAX_BODY
+
+    def refuse(self, environ: WSGIEnvironment, error: HTTPException) -> Answer:  # noqa: ARG002
+        """Return the bare status."""
+        return f"{error.code} {error.name}", [], b""
+
+
+served = ServerAdapter(app.wsgi_app, OpenGate(), body_memory=16 * MAX_BODY)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
-from flask import g, request, session
+from flask import Flask, Request, current_app, g, request, session
 from structlog.contextvars import bind_contextvars
 
 from billtrack import audit, limits
@@ -22,7 +22,7 @@ from billtrack.accounts.key_format import is_api_key
 from billtrack.accounts.permissions import Permission, Reach, Role, grantable_scopes, granted
 from billtrack.core.errors import ForbiddenError, UnauthenticatedError
 from billtrack.db import transaction
-from billtrack.http import client_address
+from billtrack.http import client_address, plain_address
 from billtrack.limits import Budget
 
 P = ParamSpec("P")
@@ -31,6 +31,7 @@ R = TypeVar("R")
 SESSION_COOKIE_KEY = "sid"
 PERMISSION_ATTRIBUTE = "billtrack_permission"
 PUBLIC = "public"
+_EITHER = "billtrack_either"
 
 
 class MalformedCredential(UnauthenticatedError):
@@ -102,9 +103,15 @@ def require(
             return view(*args, **kwargs)
 
         setattr(guarded, PERMISSION_ATTRIBUTE, permission)
+        setattr(guarded, _EITHER, either)
         return guarded
 
     return decorate
+
+
+def init_app(app: Flask) -> None:
+    """Refuse what brings no credential before anything reads its body, forged forms included."""
+    app.before_request(_check_body_sender)
 
 
 def public(view: Callable[P, R]) -> Callable[P, R]:
@@ -122,6 +129,36 @@ def probe(view: Callable[P, R]) -> Callable[P, R]:
     """Mark a view that answers machines without an account, as often as they ask."""
     setattr(view, PERMISSION_ATTRIBUTE, PUBLIC)
     return view
+
+
+def require_credential(asked: Request, endpoint: str | None) -> None:
+    """Refuse a request whose head brings nothing that can let it in.
+
+    Asks no database: whether a credential holds is decided later. Raises UnauthenticatedError
+    and RateLimited. Needs an app context.
+    """
+    view = current_app.view_functions.get(endpoint or "")
+    permission = getattr(view, PERMISSION_ATTRIBUTE, None)
+    if permission is None:
+        return
+    address = plain_address(asked.remote_addr)
+    if permission == PUBLIC:
+        limits.require_welcome(None, address)
+    elif _is_by_bearer(asked, either=getattr(view, _EITHER, False)):
+        credential = asked.headers.get("Authorization")
+        limits.require_welcome(credential, address)
+        bearer_secret(credential)
+    elif not _has_session(asked):
+        raise UnauthenticatedError("Sign in first.")
+
+
+def authenticate() -> None:
+    """Find the account behind the credential of the request, with no permission in view.
+
+    Raises UnauthenticatedError. Charges nobody: the view does that.
+    """
+    view = current_app.view_functions.get(request.endpoint or "")
+    _find(by_bearer=_is_by_bearer(request, either=getattr(view, _EITHER, False)))
 
 
 def principal() -> Principal:
@@ -159,10 +196,10 @@ def actor() -> audit.Actor:
 
 def _identify(*, either: bool) -> Principal:
     """Return who asks; whoever nobody knows is counted by address, and stopped there."""
-    by_bearer = "Authorization" in request.headers if either else is_api_path()
+    by_bearer = _is_by_bearer(request, either=either)
     credential = request.headers.get("Authorization") if by_bearer else None
     if credential:
-        limits.require_welcome(credential)
+        limits.require_welcome(credential, client_address())
     try:
         found = _find(by_bearer=by_bearer)
     except UnauthenticatedError:
@@ -183,23 +220,45 @@ def _find(*, by_bearer: bool) -> Principal:
     return found
 
 
-def is_api_path() -> bool:
-    """Tell whether the route belongs to the API."""
-    return request.path.startswith("/api/")
+def bearer_secret(credential: str | None) -> str:
+    """Return the API key or access token in an Authorization header.
 
-
-def _by_bearer(now: datetime) -> Principal:
-    scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
+    Raises UnauthenticatedError where there is none, and MalformedCredential.
+    """
+    scheme, _, secret = (credential or "").partition(" ")
     if scheme.lower() != "bearer" or not secret:
         raise UnauthenticatedError("Send an API key: Authorization: Bearer bt_live_…")
     secret = secret.strip()
-    if is_api_key(secret):
-        return _by_api_key(secret, now)
-    if access_tokens.is_token(secret):
-        return _by_access_token(secret, now)
-    raise MalformedCredential(
-        "This is no API key and no access token: look for missing characters."
-    )
+    if not is_api_key(secret) and not access_tokens.is_token(secret):
+        raise MalformedCredential(
+            "This is no API key and no access token: look for missing characters."
+        )
+    return secret
+
+
+def _check_body_sender() -> None:
+    if request.method in {"GET", "HEAD", "OPTIONS"}:
+        return
+    try:
+        require_credential(request, request.endpoint)
+    except UnauthenticatedError:
+        limits.charge_address()
+        raise
+
+
+def _has_session(asked: Request) -> bool:
+    """Tell whether the session cookie is one of ours; whether it has ended is another matter."""
+    opened = current_app.session_interface.open_session(current_app, asked)
+    return opened is not None and SESSION_COOKIE_KEY in opened
+
+
+def _is_by_bearer(asked: Request, *, either: bool) -> bool:
+    return "Authorization" in asked.headers if either else asked.path.startswith("/api/")
+
+
+def _by_bearer(now: datetime) -> Principal:
+    secret = bearer_secret(request.headers.get("Authorization"))
+    return _by_api_key(secret, now) if is_api_key(secret) else _by_access_token(secret, now)
 
 
 def _by_api_key(secret: str, now: datetime) -> Principal:

@@ -10,7 +10,7 @@ from apiflask import APIFlask
 from flask.json.provider import DefaultJSONProvider
 from pydantic_core import from_json
 
-from billtrack import __version__, http, limits
+from billtrack import __version__, access, http, limits
 from billtrack.accounts.sessions import LIFETIME
 from billtrack.api.v1 import api, openapi
 from billtrack.api.v1.reference import docs
@@ -84,6 +84,7 @@ def create_app(
     # First: every refusal has a request id.
     http.init_app(app, secure=settings.is_secure, known_hosts=settings.known_hosts)
     limits.init_app(app, settings)
+    access.init_app(app)
     csrf.init_app(app)
     bell.bind(app, make_huey(settings))
     register_filters(app, timezone=settings.timezone)

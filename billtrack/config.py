@@ -99,6 +99,7 @@ class Settings(BaseSettings):
         None, ge=1, le=65535, validation_alias=_env("BILLTRACK_WORKER_PORT")
     )
     proxy_hops: int = Field(0, ge=0, le=9, validation_alias=_env("BILLTRACK_PROXY_HOPS"))
+    body_memory: int = Field(256, ge=32, le=65536, validation_alias=_env("BILLTRACK_BODY_MEMORY"))
     trusted_hosts: str = Field("", validation_alias=_env("BILLTRACK_TRUSTED_HOSTS"))
     rate_usage: str = Field("off", validation_alias=_env("BILLTRACK_RATE_USAGE"))
     rate_api: str = Field("18000/minute", validation_alias=_env("BILLTRACK_RATE_API"))

@@ -12,27 +12,16 @@ from ipaddress import ip_address
 from wsgiref.types import WSGIApplication, WSGIEnvironment
 
 import structlog
-from flask import Flask, Response, current_app, g, request
-from werkzeug.exceptions import LengthRequired, RequestEntityTooLarge
+from flask import Flask, Response, g, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import BaseConverter
 from werkzeug.wrappers import Response as AnyResponse
 
-from billtrack.core.errors import UnparsableError
-from billtrack.core.hosts import is_trusted
-from billtrack.extensions import current_settings
 from billtrack.metrics.counting import count_request
 from billtrack.refusals import answer_error
+from billtrack.request_head import KNOWN_HOSTS, MAX_BODY, PROBES, Request, require_sound_head
 
 log = structlog.get_logger(__name__)
-
-PROBES = frozenset({"health", "scrape"})
-"""Blueprints that machines ask every few seconds: of their answers only refusals are news."""
-
-KNOWN_HOSTS = "billtrack.known_hosts"
-MAX_BODY = 16 * 1024 * 1024
-MAX_FORM = 512 * 1024
-"""Bytes of a form without files. Its fields are read at once: 16 MiB of them take 900 MB."""
 
 LONGEST_ADDRESS = 64
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
@@ -52,12 +41,6 @@ HEADERS = {
 
 
 STRICT_TRANSPORT = {"Strict-Transport-Security": "max-age=31536000; includeSubDomains"}
-
-
-class UntrustedHost(UnparsableError):
-    """The request was sent to a name that is not known to be billtrack's."""
-
-    code = "untrusted_host"
 
 
 class IdConverter(BaseConverter):
@@ -87,7 +70,9 @@ def init_app(app: Flask, *, secure: bool, known_hosts: frozenset[str]) -> None:
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False  # it would redirect, to a host that the request names
     app.url_map.converters |= {"id": IdConverter, "code": CodeConverter}
+    app.request_class = Request
     app.before_request(_begin)
+    app.before_request(_check_head)
     app.after_request(_secure if secure else _finish)
     app.register_error_handler(Exception, answer_error)
 
@@ -142,25 +127,10 @@ def _begin() -> None:
     g.request_id = choose_request_id(request.headers.get("X-Request-Id", ""))
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
-    if "Transfer-Encoding" in request.headers:
-        # A chunked body over the limit would be cut without a word.
-        raise LengthRequired("Send the body with a Content-Length.")
-    length = request.content_length or 0
-    if length > MAX_BODY:
-        raise RequestEntityTooLarge(f"Send at most {MAX_BODY // 1024 // 1024} MiB.")
-    if length > MAX_FORM and request.mimetype == "application/x-www-form-urlencoded":
-        raise RequestEntityTooLarge(f"Send forms of at most {MAX_FORM // 1024} KiB.")
-    if request.blueprint not in PROBES and not is_for_us(request.environ):
-        raise UntrustedHost(
-            f"billtrack does not answer under this name. Go to {current_settings().public_url}, "
-            "or add the name to BILLTRACK_TRUSTED_HOSTS."
-        )
 
 
-def is_for_us(environ: WSGIEnvironment) -> bool:
-    """Tell whether the request names a host under which billtrack answers, or none at all."""
-    host = environ.get("HTTP_HOST")
-    return not host or is_trusted(host, current_app.extensions[KNOWN_HOSTS])
+def _check_head() -> None:
+    require_sound_head(request, request.endpoint)
 
 
 def behind_proxies(app: WSGIApplication, hops: int) -> WSGIApplication:

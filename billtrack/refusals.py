@@ -45,11 +45,15 @@ STATUS_OF: tuple[tuple[type[BilltrackError], int], ...] = (
     (UnavailableError, 503),
 )
 
+MAX_ERRORS = 50
+"""Fields that an answer names at most."""
+
 CODE_OF = {
     400: "bad_request",
     401: "unauthenticated",
     404: "not_found",
     405: "method_not_allowed",
+    408: "request_timeout",
     411: "length_required",
     413: "body_too_large",
     415: "unsupported_media_type",
@@ -68,7 +72,7 @@ def problem(status: int, code: str, detail: str, errors: Sequence[FieldError] = 
         "code": code,
         "detail": detail,
         "request_id": g.get("request_id"),
-        "errors": [{"field": error.field, "detail": error.detail} for error in errors],
+        "errors": [{"field": error.field, "detail": error.detail} for error in errors[:MAX_ERRORS]],
     }
     response = jsonify(body)
     response.status_code = status

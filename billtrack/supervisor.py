@@ -38,7 +38,7 @@ WEB_STOP_SECONDS = 10.0
 READY_SECONDS = 60.0
 PROBE_SECONDS = 1.0
 WEB_REQUESTS = 1024
-"""For each process: most of them only wait for slow clients, see `billtrack.entrance`."""
+"""For each process: most of them only wait for slow clients, see `billtrack.server`."""
 
 
 def web_command(settings: Settings) -> list[str]:
@@ -49,7 +49,7 @@ def web_command(settings: Settings) -> list[str]:
     """
     return [
         *(sys.executable, "-P", "-m", "billtrack.serving"),
-        *("--interface", "rsgi", "--http", "1", "--no-ws", "--no-access-log"),
+        *("--interface", "asginl", "--http", "1", "--no-ws", "--no-access-log"),
         *("--log-config", str(GRANIAN_LOGS)),
         *("--host", settings.host, "--port", str(settings.port)),
         *("--workers", str(settings.web_workers), "--backpressure", str(WEB_REQUESTS)),

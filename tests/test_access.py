@@ -782,13 +782,14 @@ def test_it_refuses_headers_that_are_no_credential(cast: Cast) -> None:
         f"Bearer {key} {key}",
         "Bearer bt_live_",
         "Bearer bt_live_\x00",
-        "Bearer é",
         "Bearer " + "a" * 20_000,
         "Basic OnB3",
     ]:
         answer = client.get("/api/v1/me", headers={"Authorization": header})
         assert answer.status_code == 401, header[:60]
         assert answer.mimetype == "application/problem+json"
+    beyond_ascii = client.get("/api/v1/me", headers={"Authorization": "Bearer é"})
+    assert (beyond_ascii.status_code, beyond_ascii.get_json()["code"]) == (400, "invalid_header")
     for header in (f"Bearer {key}", f"bearer {key}", f"BEARER  {key}"):
         assert client.get("/api/v1/me", headers={"Authorization": header}).status_code == 200
 

@@ -25,6 +25,7 @@ from billtrack.extensions import current_calendar, current_settings
 from billtrack.limits import Budget
 from billtrack.present.filters import MeterView
 from billtrack.present.statements import meter_views
+from billtrack.request_head import MAX_BODY, accepts_body
 from billtrack.usage.meters import list_meters
 from billtrack.usage.reconciliation.comparing import Comparison, Reconciliation, State, reconcile
 from billtrack.usage.reconciliation.files import read_totals
@@ -79,6 +80,7 @@ def reconciliation() -> ResponseReturnValue:
 
 @dashboard.post("/usage/reconciliation")
 @access.require(Permission.JOURNAL_READ, budget=Budget.REPORTS)
+@accepts_body(up_to=MAX_BODY)
 def reconcile_usage() -> ResponseReturnValue:
     """Show what differs, or send it as a file; nothing is stored."""
     form = _form()

@@ -31,6 +31,7 @@ from billtrack.dashboard.numbers import read_number
 from billtrack.db import transaction
 from billtrack.documents.storage import StoredFile
 from billtrack.jobs.models import OPEN_STATES, Job
+from billtrack.request_head import MAX_BODY, accepts_body
 from billtrack.usage.imports import operations, queries
 from billtrack.usage.imports.models import UsageImport
 from billtrack.usage.imports.refused import RefusedLines
@@ -59,6 +60,7 @@ def usage_imports() -> ResponseReturnValue:
 
 @dashboard.post("/usage/imports")
 @access.require(Permission.USAGE_RECORD)
+@accepts_body(up_to=MAX_BODY)
 def import_usage() -> ResponseReturnValue:
     """Queue the import, or the check, of the file that was sent."""
     form = ImportForm()

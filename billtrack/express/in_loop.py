@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 from wsgiref.types import WSGIEnvironment
 
 from flask import Flask
 
-from billtrack import http
 from billtrack.config import LOOP_CONNECTIONS, Settings
 from billtrack.direct import is_postgresql
 from billtrack.engines import Use
@@ -16,9 +14,12 @@ from billtrack.express import reading, recording
 from billtrack.express.answers import Answer, Refusal
 from billtrack.express.at_once import AtOnce
 from billtrack.express.by_threads import ByThreads
+from billtrack.express.plain import LONGEST_BODY, has_plain_body, plain_secret
 from billtrack.express.sending import Sender, Sent
 from billtrack.extensions import db
 from billtrack.loop_connection import LoopConnection
+from billtrack.request_head import is_sound
+from billtrack.server.bodies import Body
 
 
 def loop_lane(app: Flask, *, statement_seconds: int | None = None) -> LoopLane | None:
@@ -43,21 +44,20 @@ class LoopLane:
         self.store = store
         self._app = app
         self._sender = Sender(app, secure=settings.is_secure)
-        self._believe_proxies = http.behind_proxies(_nothing, settings.proxy_hops)
 
-    async def __call__(self, environ: WSGIEnvironment) -> Sent | None:
-        """Return the answer; None, having done nothing, where the long way has to decide.
+    async def __call__(self, environ: WSGIEnvironment, body: Body) -> Sent | None:
+        """Return the answer; None, having stored nothing, where the application has to decide.
 
         The body can still be read then.
         """
         record_id = reading.wanted_id(environ)
         if record_id is None and not recording.is_wanted(environ):
             return None
-        started = time.perf_counter()
-        # They change the environ; the application behind it does so once more, to the same.
-        self._believe_proxies(environ, _nothing)
         with self._app.app_context():
             try:
+                if not await _arrives(environ, body):
+                    return None
+                started = time.perf_counter()
                 answer = await self._answer(environ, record_id)
             except Exception as error:  # noqa: BLE001 (answered and logged as the routes do)
                 return self._sender.refuse(error, environ)
@@ -70,8 +70,6 @@ class LoopLane:
     async def _answer(
         self, environ: WSGIEnvironment, record_id: int | None
     ) -> Answer | Refusal | None:
-        if not http.is_for_us(environ):
-            return None
         if record_id is not None:
             wanted = reading.read_request(environ, record_id)
             found = await self.store.read(wanted) if wanted else None
@@ -81,6 +79,12 @@ class LoopLane:
         return recording.answer(asked, done) if asked and done else None
 
 
-def _nothing(*_given: Any) -> Any:
-    """Answer nothing, as an application that only lets others change the environ."""
-    return ()
+async def _arrives(environ: WSGIEnvironment, body: Body) -> bool:
+    """Read the body, if there is one, of a request whose head is plain."""
+    if not is_sound(environ) or plain_secret(environ) is None:
+        return False
+    if body.is_awaited:
+        if not has_plain_body(environ):
+            return False
+        await body.read(LONGEST_BODY)
+    return True

@@ -33,14 +33,18 @@ def plain_secret(environ: WSGIEnvironment) -> str | None:
     return secret if given != secret and is_api_key(secret) else None
 
 
+def has_plain_body(environ: WSGIEnvironment) -> bool:
+    """Tell by the head whether the body is JSON of the size of a record, and no more than that."""
+    if environ.get("CONTENT_TYPE") != "application/json" or environ.keys() & _BY_ROUTE:
+        return False
+    return 0 < int(environ.get("CONTENT_LENGTH") or 0) <= LONGEST_BODY
+
+
 def plain_body(environ: WSGIEnvironment) -> bytes | None:
     """Return the JSON that was sent, which can be read again; None where that is not plain."""
-    if environ.get("CONTENT_TYPE") != "application/json" or environ.keys() & _BY_ROUTE:
+    if not has_plain_body(environ):
         return None
-    length = int(environ.get("CONTENT_LENGTH") or 0)
-    if not 0 < length <= LONGEST_BODY:
-        return None
-    body: bytes = environ["wsgi.input"].read(length)
+    body: bytes = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
     environ["wsgi.input"] = BytesIO(body)
     return body
 

@@ -13,13 +13,12 @@ def is_shut_out(address: str | None) -> bool:
     return is_spent(Budget.ADDRESS, network_of(address))
 
 
-def require_welcome(credential: str) -> None:
+def require_welcome(credential: str | None, address: str | None) -> None:
     """Refuse what an address that is shut out sends, before the database is asked.
 
     A credential that has let somebody in before is looked up all the same. Raises RateLimited.
     """
-    address = client_address()
-    if is_shut_out(address) and credential not in known():
+    if is_shut_out(address) and (credential is None or credential not in known()):
         raise refusal(Budget.ADDRESS, network_of(address))
 
 

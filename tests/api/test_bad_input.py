@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from billtrack.http import MAX_BODY
+from billtrack.request_head import MAX_BODY
 from tests.api.refusals import (
     ID_TEXTS,
     NOT_DATE,

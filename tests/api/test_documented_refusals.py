@@ -10,7 +10,7 @@ from typing import Any
 from apiflask import APIFlask
 
 from billtrack.api.v1.openapi import document
-from billtrack.http import MAX_BODY
+from billtrack.request_head import MAX_BODY
 from tests.answers import assert_as_documented
 from tests.cast import Cast
 

@@ -15,7 +15,7 @@ from werkzeug.test import TestResponse
 
 from billtrack.config import Settings
 from billtrack.extensions import db
-from billtrack.http import MAX_BODY
+from billtrack.request_head import MAX_BODY
 from billtrack.usage.models import UsageRecord
 from tests.cast import Cast
 from tests.conftest import make_settings

@@ -16,6 +16,8 @@ from apiflask import APIFlask
 from billtrack.accounts.api_keys import find_together
 from billtrack.db import end_read
 from billtrack.express.in_loop import LoopLane, loop_lane
+from billtrack.request_head import MAX_BODY
+from billtrack.server.bodies import Body, BodyMemory
 from billtrack.usage.meters import known_meters, meter_ids
 from tests.cast import Cast, Member
 
@@ -52,13 +54,22 @@ class LoopFirst:
         self._otherwise = app.wsgi_app
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        sent = self._loop.run(self.lane(environ))
+        sent = self._loop.run(self.lane(environ, _body(environ)))
         if sent is None:
             return self._otherwise(environ, start_response)
         status, headers, body = sent
         self.statuses.append(int(status[:3]))
         start_response(status, headers)
         return [body]
+
+
+def _body(environ: WSGIEnvironment) -> Body:
+    """Return the body as a server would hand it over, piece by piece."""
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": environ["wsgi.input"].read(), "more_body": False}
+
+    return Body(environ, receive, BodyMemory(MAX_BODY), 5)
 
 
 def members(cast: Cast) -> list[Member]:

@@ -287,6 +287,11 @@ class Browser:
         self._installation = installation
         self._cookies: dict[str, str] = {}
 
+    @property
+    def cookies(self) -> str:
+        """The header that it sends."""
+        return "; ".join(f"{name}={value}" for name, value in self._cookies.items())
+
     def get(self, path: str) -> Answer:
         return self._ask("GET", path)
 
@@ -305,10 +310,8 @@ class Browser:
     def _ask(
         self, method: str, path: str, *, body: str = "", headers: Mapping[str, str] | None = None
     ) -> Answer:
-        cookies = "; ".join(f"{name}={value}" for name, value in self._cookies.items())
-        answer = self._installation.ask(
-            method, path, body=body or None, headers={**(headers or {}), "Cookie": cookies}
-        )
+        sent = {**(headers or {}), "Cookie": self.cookies}
+        answer = self._installation.ask(method, path, body=body or None, headers=sent)
         if cookie := answer.headers.get("Set-Cookie"):
             name, _, value = cookie.partition(";")[0].partition("=")
             self._cookies[name] = value

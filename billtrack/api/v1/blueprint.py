@@ -13,8 +13,7 @@ from werkzeug.exceptions import UnsupportedMediaType
 
 from billtrack.api.v1.bodies import read_body
 from billtrack.core.errors import FieldError, InvalidError, UnparsableError
-
-MAX_ERRORS = 50
+from billtrack.refusals import MAX_ERRORS
 
 
 class InvalidFields(InvalidError):

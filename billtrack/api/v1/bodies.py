@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from flask import Request
-from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
+from werkzeug.exceptions import UnsupportedMediaType
 
 from billtrack.core.errors import UnparsableError
-from billtrack.http import MAX_BODY
+from billtrack.request_head import body_limit, too_large
 
 PACKED = frozenset({"gzip", "x-gzip"})
 PLAIN = frozenset({"", "identity"})
@@ -31,8 +31,8 @@ class UnknownEncoding(UnsupportedMediaType):
 def read_body(request: Request) -> bytes:
     """Return the body, unpacked where `Content-Encoding: gzip` says that it is packed.
 
-    Raises RequestEntityTooLarge as soon as more than MAX_BODY bytes come out, before the rest
-    is unpacked; UnparsableError for what is no gzip, is cut short, or goes on after its end;
+    Raises RequestEntityTooLarge as soon as more bytes come out than the route takes, before the
+    rest is unpacked; UnparsableError for what is no gzip, is cut short, or goes on after its end;
     and UnknownEncoding for any other encoding.
     """
     encoding = request.headers.get("Content-Encoding", "").strip().lower()
@@ -41,12 +41,12 @@ def read_body(request: Request) -> bytes:
     body = request.get_data(cache=True)
     if encoding in PLAIN or not body:
         return body
-    return b"".join(_unpacked(body))
+    return b"".join(_unpacked(body, limit=body_limit(request.endpoint)))
 
 
-def _unpacked(body: bytes) -> Iterable[bytes]:
+def _unpacked(body: bytes, *, limit: int) -> Iterable[bytes]:
     """Yield what each gzip file in the body holds; they count as one, as RFC 1952 has it."""
-    left = MAX_BODY
+    left = limit
     for _ in range(MAX_MEMBERS):
         member = zlib.decompressobj(_WITH_GZIP_HEADER)
         try:
@@ -56,8 +56,7 @@ def _unpacked(body: bytes) -> Iterable[bytes]:
             raise UnparsableError("The body is no gzip, or is damaged. Send it anew.") from error
         left -= len(part)
         if left < 0:
-            size = f"{MAX_BODY // 1024 // 1024} MiB"
-            raise RequestEntityTooLarge(f"Send at most {size}, counted after unpacking.")
+            raise too_large(limit, unpacked=True)
         if not member.eof:
             raise UnparsableError("The gzip of the body is cut short. Send it anew.")
         yield part

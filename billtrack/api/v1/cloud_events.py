@@ -8,13 +8,15 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from billtrack.api.v1.schemas import (
+    MAX_UNKNOWN,
     Instant,
     MetadataValue,
     PlainText,
     Quantity,
     UsageKey,
+    require_few_names,
 )
-from billtrack.usage.fields import require_small
+from billtrack.usage.fields import MAX_METADATA, require_small
 from billtrack.usage.rules import UsageInput
 
 MEDIA_TYPE = "application/cloudevents-batch+json"
@@ -48,6 +50,11 @@ class EventData(BaseModel):
     __pydantic_extra__: dict[PlainText, MetadataValue]
 
     quantity: Quantity
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_names(cls, value: Any) -> Any:
+        return require_few_names(value, at_most=MAX_METADATA // 5)
 
     @model_validator(mode="after")
     def _small(self) -> Self:
@@ -89,6 +96,11 @@ class CloudEvent(BaseModel):
     ) = None
     dataschema: str | None = None
     data: EventData
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_names(cls, value: Any) -> Any:
+        return require_few_names(value, at_most=len(cls.model_fields) + MAX_UNKNOWN)
 
     @model_validator(mode="after")
     def _named_as_attributes_are(self) -> Self:

@@ -41,8 +41,9 @@ REFUSALS = {
     403: "The role or the key lacks the permission",
     404: "There is no such thing, or it is not yours",
     409: "The state or a key stands against it",
-    411: "The body has no Content-Length",
-    413: "The body is larger than 16 MiB, counted after unpacking",
+    408: "The body did not arrive within 60 seconds",
+    411: "The body comes with a Transfer-Encoding other than chunked",
+    413: "The body is larger than this operation takes, counted after unpacking",
     415: "The body is not JSON, or is packed in another way than gzip",
     422: "Invalid fields, or an unknown reference in the body",
     429: "Too many at once; Retry-After says when to try again",
@@ -158,7 +159,7 @@ def _refusals(method: str, path: str, operation: dict[str, Any]) -> list[int]:
     if "{" in path:
         found.append(404)
     if method != "get":
-        found += [400, 409, 415]
+        found += [400, 408, 409, 415]
     is_checked = any(p["in"] in {"query", "header"} for p in operation["parameters"])
     if "requestBody" in operation or is_checked:
         found.append(422)

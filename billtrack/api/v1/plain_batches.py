@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, NotRequired
 
-from pydantic import Field, TypeAdapter, with_config
+from pydantic import ConfigDict, Field, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
 from billtrack.api.v1.schemas import Body, EventCode, Id, Metadata, Quantity
@@ -26,8 +26,12 @@ _INSTANT = (
 """As `parse_instant` takes it, of the years 2000 to 2999."""
 
 
-# As `NewUsage` and `BatchIn`, but for what `_input` does itself.
-@with_config(Body.model_config)
+# To forbid unknown names would make an error of each of them: `read_plain` looks at all at once.
+_CONFIG: ConfigDict = {**Body.model_config, "extra": "allow"}
+
+
+# As `NewUsage` and `BatchIn`, but for what `read_plain` and `_input` do themselves.
+@with_config(_CONFIG)
 class _Record(TypedDict):
     quantity: Quantity
     event: EventCode
@@ -37,11 +41,12 @@ class _Record(TypedDict):
     metadata: NotRequired[Metadata | None]
 
 
-@with_config(Body.model_config)
+@with_config(_CONFIG)
 class _Batch(TypedDict):
-    records: Annotated[list[_Record], Field(min_length=1, max_length=MAX_RECORDS)]
+    records: Annotated[list[_Record], Field(min_length=1, max_length=MAX_RECORDS, fail_fast=True)]
 
 
+_NAMES = _Record.__required_keys__ | _Record.__optional_keys__
 _BATCH = TypeAdapter(_Batch)
 
 
@@ -63,7 +68,8 @@ class PlainBatch:
 def read_plain(body: bytes) -> PlainBatch | None:
     """Return what the body says; None if any of it is not as it should be."""
     try:
-        return PlainBatch([_input(record) for record in _BATCH.validate_json(body)["records"]])
+        batch = _BATCH.validate_json(body)
+        return PlainBatch([_input(one) for one in batch["records"]]) if len(batch) == 1 else None
     except ValueError:
         return None
 
@@ -74,6 +80,8 @@ def place_of(index: int, field: str) -> str:
 
 
 def _input(record: _Record) -> UsageInput:
+    if not record.keys() <= _NAMES:
+        raise ValueError(record)
     key, at = record.get("idempotency_key"), record.get("occurred_at")
     if key is not None and not key.isprintable():
         raise ValueError(key)

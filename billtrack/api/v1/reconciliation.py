@@ -13,6 +13,7 @@ from billtrack.api.v1.blueprint import api
 from billtrack.api.v1.schemas import BillingDate, Body, EventCode, Id, Query, read_period
 from billtrack.extensions import current_calendar, current_settings
 from billtrack.limits import Budget
+from billtrack.request_head import MAX_BODY, accepts_body
 from billtrack.usage.reconciliation.comparing import (
     MAX_TOTAL,
     MAX_TOTALS,
@@ -52,7 +53,7 @@ class ReconciliationIn(Body):
 
     model_config = ConfigDict(json_schema_extra={"examples": [SAMPLE]})
 
-    totals: Annotated[list[TotalIn], Field(max_length=MAX_TOTALS)]
+    totals: Annotated[list[TotalIn], Field(max_length=MAX_TOTALS, fail_fast=True)]
     account_id: Id | None = None
     first: Annotated[BillingDate | None, Field(alias="from")] = None
     last: Annotated[BillingDate | None, Field(alias="to")] = None
@@ -101,6 +102,7 @@ class ReconciliationOut(BaseModel):
 
 @api.post("/usage/reconciliation")
 @access.require(Permission.JOURNAL_READ, budget=Budget.REPORTS)
+@accepts_body(up_to=MAX_BODY)
 @api.input(ReconciliationQuery, location="query")
 @api.input(ReconciliationIn)
 @api.output(ReconciliationOut)

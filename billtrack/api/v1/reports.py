@@ -29,6 +29,7 @@ from billtrack.core.periods import DateRange
 from billtrack.limits import Budget
 from billtrack.reports import operations, queries
 from billtrack.reports.queries import ReportView
+from billtrack.request_head import MAX_LIST_BODY, accepts_body
 
 MAX_USERS = 10_000
 SAMPLE_REPORT: dict[str, JsonValue] = {"month": "2026-10", "format": "pdf"}
@@ -52,7 +53,10 @@ class ReportsIn(ReportIn):
         json_schema_extra={"examples": [{"user_ids": [1, 2], **SAMPLE_REPORT}]}
     )
 
-    user_ids: Annotated[list[Id], Field(min_length=1, max_length=MAX_USERS)] | Literal["all"]
+    user_ids: (
+        Annotated[list[Id], Field(min_length=1, max_length=MAX_USERS, fail_fast=True)]
+        | Literal["all"]
+    )
 
 
 class QueuedOut(BaseModel):
@@ -110,6 +114,7 @@ def create_report(user_id: int, json_data: ReportIn) -> tuple[dict[str, Any], in
 
 @api.post("/reports")
 @access.require(Permission.REPORTS_CREATE, budget=Budget.REPORTS)
+@accepts_body(up_to=MAX_LIST_BODY)
 @api.input(ReportsIn)
 @api.output(QueuedReportsOut, 202)
 def create_reports(json_data: ReportsIn) -> tuple[dict[str, Any], int, dict[str, str]]:

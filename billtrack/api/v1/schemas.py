@@ -18,6 +18,7 @@ from pydantic import (
     ConfigDict,
     Field,
     WithJsonSchema,
+    model_validator,
 )
 
 from billtrack.core.errors import InvalidError
@@ -39,6 +40,10 @@ _DIGITS = re.compile(r"[0-9]+", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
+MAX_UNKNOWN = 50
+"""Names beside those of the schema, before nothing more is looked at: each would be an error."""
+
+
 class Body(BaseModel):
     """A JSON body: nothing is converted, nothing unknown is accepted.
 
@@ -47,6 +52,18 @@ class Body(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
     other_spellings: ClassVar[Mapping[str, type[BaseModel]]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_names(cls, value: Any) -> Any:
+        return require_few_names(value, at_most=len(cls.model_fields) + MAX_UNKNOWN)
+
+
+def require_few_names(value: Any, *, at_most: int) -> Any:
+    """Return the value; raises ValueError for an object of more names than can be right."""
+    if isinstance(value, dict) and len(value) > at_most:
+        raise ValueError(f"Send at most {at_most} names here, not {len(value)}.")
+    return value
 
 
 class Query(BaseModel):
@@ -89,7 +106,9 @@ UsageKey = Annotated[PlainText, Field(min_length=1, max_length=255)]
 MetadataValue = Annotated[
     Any, AfterValidator(require_plain), WithJsonSchema({"type": ["string", "number", "boolean"]})
 ]
-Metadata = Annotated[dict[PlainText, MetadataValue], AfterValidator(require_small)]
+Metadata = Annotated[
+    dict[PlainText, MetadataValue], Field(fail_fast=True), AfterValidator(require_small)
+]
 QueryId = Annotated[Id, BeforeValidator(_parse_digits)]
 Limit = Annotated[int, Field(ge=1, le=200), BeforeValidator(_parse_digits)]
 Cursor = Annotated[str, Field(max_length=64, description="next_cursor of the answer before")]

@@ -24,6 +24,7 @@ from billtrack.core.money import format_minor, minor_unit_places
 from billtrack.extensions import current_calendar, current_settings
 from billtrack.pricing.charges import Charge, InvalidCharge, parse_charge
 from billtrack.pricing.statement import price_usage
+from billtrack.request_head import MAX_LIST_BODY, accepts_body
 from billtrack.statements.as_json import line_json, statement_json
 from billtrack.statements.queries import Terms, get_statement
 from billtrack.usage.meters import list_meters
@@ -118,11 +119,12 @@ class QuoteIn(Body):
 
     currency: Annotated[str, Field(examples=["USD"])]
     charges: Annotated[
-        list[dict[str, Any]], Field(max_length=MAX_CHARGES, examples=[[SAMPLE_CHARGE]])
+        list[dict[str, Any]],
+        Field(max_length=MAX_CHARGES, fail_fast=True, examples=[[SAMPLE_CHARGE]]),
     ]
     usage: Annotated[
         dict[EventCode, Annotated[int, Field(ge=0, le=MAX_TOTAL)]],
-        Field(max_length=MAX_CHARGES, examples=[{"api_calls": 500000}]),
+        Field(max_length=MAX_CHARGES, fail_fast=True, examples=[{"api_calls": 500000}]),
     ]
 
     @field_validator("currency")
@@ -158,6 +160,7 @@ def show_statement(user_id: int, query_data: StatementQuery) -> dict[str, Any]:
 
 @api.post("/quote")
 @access.require(Permission.QUOTE)
+@accepts_body(up_to=MAX_LIST_BODY)
 @api.input(QuoteIn)
 @api.output(QuoteOut)
 def quote(json_data: QuoteIn) -> dict[str, Any]:

@@ -23,11 +23,11 @@ from billtrack.api.v1.terms import terms
 from billtrack.api.v1.usage import NewUsage, to_input
 from billtrack.core.errors import FieldError, InvalidError
 from billtrack.limits import Budget
+from billtrack.refusals import MAX_ERRORS
+from billtrack.request_head import MAX_BODY, accepts_body
 from billtrack.usage.intake import Outcome, Status, submit
 from billtrack.usage.journal.refusing import Misshapen
 from billtrack.usage.rules import Terms, UsageInput
-
-MAX_ERRORS = 50
 
 
 class BatchRefused(InvalidError):
@@ -130,6 +130,7 @@ class BatchOut(BaseModel):
 
 @api.post("/usage/batch")
 @access.require(Permission.USAGE_RECORD, budget=None)
+@accepts_body(up_to=MAX_BODY)
 @api.input(BatchQuery, location="query")
 @api.input(BatchIn)
 @api.output(BatchOut)

@@ -1,4 +1,4 @@
-"""The way in, served by Granian: bodies first, the short way, then the application in a thread."""
+"""The server adapter on Granian: bodies, the fast path, then the application in a thread."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
-from billtrack.entrance import make_environ
-from billtrack.http import MAX_BODY
+from billtrack.request_head import REPEATED
+from billtrack.server.environ import make_environ
 from tests.scenarios.harness import eventually
 from tests.services.processes import free_port
 
 PIECE = 64 * 1024
 PIECES = 1000
+LIMIT = 4 * 1024 * 1024
+MEMORY = 6 * 1024 * 1024
+SECONDS = 5
 
 SERVED = f"""
 import json, pathlib, time
-from billtrack.entrance import Entrance
+from billtrack.server.adapter import ServerAdapter
 
 CALLS = pathlib.Path("calls")
 
@@ -65,29 +66,46 @@ def app(environ, start_response):
     if path == "/echo":
         start_response("200 OK", [("Content-Type", "text/plain")])
         return [environ["wsgi.input"].read()]
+    if environ["QUERY_STRING"] == "read":
+        try:
+            environ["wsgi.input"].read()
+        except Exception as error:
+            note("unread body")
+            raise
     told = {{key: value for key, value in environ.items() if isinstance(value, str)}}
     start_response("200 OK", [("X-Twice", "a"), ("X-Twice", "b")])
     return [json.dumps(told).encode()]
 
-async def short_way(environ):
+async def fast_path(environ, body):
     if environ["PATH_INFO"] == "/short":
+        await body.read({LIMIT})
         return "201 CREATED", [("X-Way", "short")], b"short " + environ["wsgi.input"].read()
     if environ["PATH_INFO"] == "/gone":
         note("asked")
     return None
 
-served = Entrance(app, short_way)
+class Gate:
+    def prepare(self, environ):
+        pass
+
+    async def body_limit(self, environ, length):
+        return {{"/unread": 0, "/large": 10 * {LIMIT}}}.get(environ["PATH_INFO"], {LIMIT})
+
+    def refuse(self, environ, error):
+        return f"{{error.code}} {{error.name}}", [], error.description.encode()
+
+served = ServerAdapter(app, Gate(), fast_path, body_seconds={SECONDS}, body_memory={MEMORY})
 """
 
 
 class Server:
-    """The entrance before a stub, and what the stub has noted."""
+    """The adapter before a stub, and what the stub has noted."""
 
     def __init__(self, folder: Path) -> None:
         self.port = free_port()
         self._folder = folder
         (folder / "stub.py").write_text(SERVED)
-        command = ["-m", "granian", "--interface", "rsgi", "--http", "1", "--no-ws"]
+        command = ["-m", "granian", "--interface", "asginl", "--http", "1", "--no-ws"]
         command += ["--port", str(self.port), "--log-level", "critical", "stub:served"]
         self.temporary = folder / "tmp"
         self.temporary.mkdir()
@@ -130,7 +148,7 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    running = Server(tmp_path_factory.mktemp("entrance"))
+    running = Server(tmp_path_factory.mktemp("adapter"))
     yield running
     running.close()
 
@@ -156,17 +174,21 @@ def test_it_tells_the_application_what_was_asked(server: Server) -> None:
     assert {name: told[name] for name in wanted} == wanted
 
 
-@pytest.mark.parametrize(
-    ("client", "address"),
-    [("192.0.2.7:5000", "192.0.2.7"), ("[2001:db8::7]:5000", "2001:db8::7"), ("[::1]:1", "::1")],
-)
-def test_it_tells_the_address_of_whoever_asks(client: str, address: str) -> None:
-    asked: Any = SimpleNamespace(
-        method="GET", path="/", query_string="", http_version="1.1", scheme="http",
-        server="[2001:db8::1]:6009", client=client, headers={},
-    )  # fmt: skip
-    told = make_environ(asked)
-    assert (told["REMOTE_ADDR"], told["SERVER_NAME"]) == (address, "2001:db8::1")
+@pytest.mark.parametrize("given", ["[2001:db8::7]", "2001:db8::7"])
+def test_it_tells_addresses_of_ipv6_without_brackets(given: str) -> None:
+    told = make_environ(
+        {
+            "method": "GET",
+            "raw_path": b"/",
+            "query_string": b"",
+            "http_version": "1.1",
+            "scheme": "http",
+            "server": ("[2001:db8::1]", "6009"),
+            "client": (given, "5000"),
+            "headers": [],
+        }
+    )
+    assert (told["REMOTE_ADDR"], told["SERVER_NAME"]) == ("2001:db8::7", "2001:db8::1")
     assert told["SERVER_PORT"] == "6009"
 
 
@@ -182,11 +204,22 @@ def test_it_joins_headers_and_leaves_out_names_that_pretend(server: Server) -> N
 
 
 def test_it_tells_bytes_beyond_ascii_as_they_came(server: Server) -> None:
-    request = "GET /ü€?q=ü€ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
-    with server.send(request) as connection, connection.makefile("rb") as file:
-        told = json.loads(file.read().partition(b"\r\n\r\n")[2])
+    request = "GET /ü€?q=ü€ HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Name: né\r\n".encode()
+    request += b"Cookie: city=Z\xfcrich\r\nCookie: a=1\r\nX-Raw: \xff\r\n\r\n"
+    told = told_of(server, request)
     assert told["PATH_INFO"].encode("latin-1").decode() == "/ü€"
     assert told["QUERY_STRING"].encode("latin-1").decode() == "q=ü€"
+    assert told["HTTP_X_NAME"].encode("latin-1").decode() == "né"
+    assert told["HTTP_COOKIE"].encode("latin-1") == b"city=Z\xfcrich;a=1"
+    assert told["HTTP_X_RAW"].encode("latin-1") == b"\xff"
+
+
+@pytest.mark.parametrize("name", ["Idempotency-Key", "Authorization", "Content-Type"])
+def test_it_notes_what_came_twice_and_means_one(server: Server, name: str) -> None:
+    twice = f"GET /environ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{name}: a\r\n"
+    told = told_of(server, f"{twice}{name.lower()}: a\r\n\r\n".encode())
+    assert told[REPEATED].replace("_", "-").removeprefix("HTTP-") == name.upper()
+    assert REPEATED not in told_of(server, f"{twice}\r\n".encode())
 
 
 def test_it_hands_on_the_whole_body(server: Server) -> None:
@@ -210,11 +243,70 @@ def test_it_works_on_nothing_that_has_not_arrived(server: Server) -> None:
     assert server.notes.count("/cut") == 1
 
 
-def test_it_leaves_bodies_unread_that_the_application_refuses(server: Server) -> None:
-    for header in (f"Content-Length: {MAX_BODY + 1}", "Transfer-Encoding: chunked"):
-        request = f"POST /echo HTTP/1.1\r\nHost: x\r\n{header}\r\n\r\n".encode()
-        with server.send(request) as connection:
-            assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+def test_it_answers_before_a_body_that_the_head_refuses(server: Server) -> None:
+    head = b"POST /unread HTTP/1.1\r\nHost: x\r\nContent-Length: 20000000\r\n\r\n"
+    with server.send(head) as connection, connection.makefile("rb") as answer:
+        assert answer.readline().startswith(b"HTTP/1.1 200")
+        assert answer.read().lower().count(b"connection: close") == 1
+    answer_to_sender, body = server.ask("/unread", bytes(20_000_000))
+    assert (answer_to_sender.status, json.loads(body)["CONTENT_LENGTH"]) == (200, "20000000")
+
+
+def test_nobody_takes_an_unread_body_for_an_empty_one(server: Server) -> None:
+    notes = server.notes.count("unread body")
+    assert server.ask("/unread?read", b"{}")[0].status == 500
+    assert server.notes.count("unread body") == notes + 1
+
+
+def test_it_joins_chunks_and_tells_their_length(server: Server) -> None:
+    pieces = [bytes([number]) * (number * 1000 + 1) for number in range(20)]
+    answer, body = chunked(server, "/echo", pieces)
+    assert (answer.status, body) == (200, b"".join(pieces))
+    _, told = chunked(server, "/environ", pieces)
+    assert json.loads(told)["CONTENT_LENGTH"] == str(sum(map(len, pieces)))
+    assert "HTTP_TRANSFER_ENCODING" not in json.loads(told)
+
+
+def test_it_takes_no_more_than_the_limit(server: Server) -> None:
+    assert server.ask("/echo", bytes(LIMIT))[0].status == 200
+    assert server.ask("/echo", bytes(LIMIT + 1))[0].status == 413
+    assert chunked(server, "/echo", [bytes(LIMIT), b"!"])[0].status == 413
+    assert chunked(server, "/echo", [bytes(LIMIT)])[0].status == 200
+
+
+def test_it_waits_for_a_body_only_so_long(server: Server) -> None:
+    half = b"POST /late HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\nhalf"
+    with server.send(half) as waiting, waiting.makefile("rb") as answer:
+        assert answer.readline().startswith(b"HTTP/1.1 408")
+        assert b"within 5 seconds" in answer.read()  # and the connection ends
+    assert "/late" not in server.notes
+
+
+def test_all_bodies_together_take_so_much_memory_and_no_more(server: Server) -> None:
+    size = LIMIT - 1000
+    head = f"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: {LIMIT}\r\n\r\n".encode()
+    with server.send(head + bytes(size)) as first:
+        eventually(lambda: server.ask("/echo", bytes(size))[0].status == 503, "it is full")
+        assert server.ask("/echo", b"small")[1] == b"small"
+        first.sendall(bytes(1000))
+        assert first.recv(100).startswith(b"HTTP/1.1 200")
+    eventually(lambda: server.ask("/echo", bytes(size))[0].status == 200, "there is room again")
+
+
+def chunked(
+    server: Server, path: str, pieces: list[bytes]
+) -> tuple[http.client.HTTPResponse, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    with closing(connection):
+        connection.request("POST", path, iter(pieces), encode_chunked=True)
+        answer = connection.getresponse()
+        return answer, answer.read()
+
+
+def told_of(server: Server, request: bytes) -> dict[str, str]:
+    with server.send(request) as connection, connection.makefile("rb") as file:
+        told: dict[str, str] = json.loads(file.read().partition(b"\r\n\r\n")[2])
+        return told
 
 
 def test_it_answers_without_a_body(server: Server) -> None:

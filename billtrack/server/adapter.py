@@ -1,0 +1,176 @@
+"""Server adapter (ASGI): runs the fast path, or a WSGI application in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
+from typing import Any, Protocol
+from wsgiref.types import WSGIApplication, WSGIEnvironment
+
+import structlog
+from werkzeug.exceptions import HTTPException
+
+from billtrack import streaming
+from billtrack.server.bodies import BODY_SECONDS, Body, BodyMemory, Receive
+from billtrack.server.environ import Scope, make_environ
+from billtrack.streaming import NobodyReads
+
+log = structlog.get_logger(__name__)
+
+Headers = list[tuple[str, str]]
+Answer = tuple[str, Headers, bytes]
+"""Status line, headers and body."""
+
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+FastPath = Callable[[WSGIEnvironment, Body], Awaitable[Answer | None]]
+"""Answers a request, or returns None and leaves it to the application."""
+
+THREADS = 256
+"""Most of them only wait for slow readers: WORKING_THREADS work at a time."""
+
+_SERVER_ERROR: Answer = ("500 Internal Server Error", [("Content-Type", "text/plain")], b"")
+
+
+class Gate(Protocol):
+    """Decides from the head of a request how much of its body is read."""
+
+    def prepare(self, environ: WSGIEnvironment) -> None:
+        """Put in what trusted proxies forward."""
+
+    async def body_limit(self, environ: WSGIEnvironment, length: int | None) -> int:
+        """Return the most bytes to read; with 0 the application refuses without reading.
+
+        `length` is what will come, None where nobody knows.
+        """
+
+    def refuse(self, environ: WSGIEnvironment, error: HTTPException) -> Answer:
+        """Return the answer to a request whose body could not be read."""
+
+
+class ServerAdapter:
+    """Asks the fast path first, then the application."""
+
+    def __init__(
+        self,
+        app: WSGIApplication,
+        gate: Gate,
+        fast_path: FastPath | None = None,
+        *,
+        body_memory: int,
+        body_seconds: float = BODY_SECONDS,
+    ) -> None:
+        self._app = app
+        self._gate = gate
+        self._fast_path = fast_path
+        self._memory = BodyMemory(body_memory)
+        self._body_seconds = body_seconds
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="request")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request. A client that has gone gets no answer and ends nothing."""
+        environ = make_environ(scope)
+        self._gate.prepare(environ)
+        body = Body(environ, receive, self._memory, self._body_seconds)
+        try:
+            answer = await self._answer(environ, body, send)
+            if answer is not None:
+                await _send(send, answer, close=body.is_awaited)
+            if body.is_awaited:
+                await body.drain()
+        finally:
+            body.release()
+
+    async def _answer(self, environ: WSGIEnvironment, body: Body, send: Send) -> Answer | None:
+        """Return the answer, or None once it was sent piece by piece."""
+        answer = await self._fast_path(environ, body) if self._fast_path else None
+        if answer is not None:
+            return answer
+        if body.is_awaited:
+            try:
+                await self._read(environ, body)
+            except HTTPException as error:
+                return self._gate.refuse(environ, error)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._run, environ, send, loop)
+
+    async def _read(self, environ: WSGIEnvironment, body: Body) -> None:
+        limit = await self._gate.body_limit(environ, body.length)
+        if limit:
+            await body.read(limit)
+        else:
+            body.leave_unread()
+
+    def _run(
+        self, environ: WSGIEnvironment, send: Send, loop: asyncio.AbstractEventLoop
+    ) -> Answer | None:
+        begun = _Begun()
+        pieces: Iterable[bytes] = ()
+        try:
+            pieces = self._app(environ, begun)
+            rest = iter(pieces)
+            first, second = next(rest, b""), next(rest, None)
+            if second is None:
+                return begun.status, begun.headers, begun.written + first
+        except Exception:  # the app answers its own errors: this is one of the server
+            log.exception("request_failed")
+            return _SERVER_ERROR
+        else:
+            _stream(chain((begun.written, first, second), rest), begun, send, loop)
+        finally:
+            getattr(pieces, "close", _nothing)()
+        return None
+
+
+def _stream(
+    pieces: Iterable[bytes], begun: _Begun, send: Send, loop: asyncio.AbstractEventLoop
+) -> None:
+    def start(path: str) -> None:
+        asyncio.run_coroutine_threadsafe(_send_file(send, begun, path), loop).result()
+
+    try:
+        streaming.send(pieces, start)
+    except NobodyReads:
+        log.debug("client_gone")
+
+
+class _Begun:
+    """What an application says before it answers; called as `start_response`."""
+
+    def __init__(self) -> None:
+        self.status = ""
+        self.headers: Headers = []
+        self.written = b""
+
+    def __call__(
+        self, status: str, headers: Headers, _error: object = None, /
+    ) -> Callable[[bytes], object]:
+        self.status, self.headers = status, headers
+        return self._write
+
+    def _write(self, piece: bytes) -> None:
+        self.written += piece
+
+
+async def _send(send: Send, answer: Answer, *, close: bool) -> None:
+    status, headers, body = answer
+    await send(_start(status, [*headers, ("Connection", "close")] if close else headers))
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _send_file(send: Send, begun: _Begun, path: str) -> None:
+    await send(_start(begun.status, begun.headers))
+    await send({"type": "http.response.pathsend", "path": path})
+
+
+def _start(status: str, headers: Headers) -> dict[str, Any]:
+    return {
+        "type": "http.response.start",
+        "status": int(status[:3]),
+        "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers],
+    }
+
+
+def _nothing() -> None:
+    """Close what need not be closed."""

@@ -1,0 +1,145 @@
+"""Request bodies: read within limits of size, time and memory, or left unread.
+
+A body is complete before anything works on it, so a slow upload never occupies a worker thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+from wsgiref.types import WSGIEnvironment
+
+from werkzeug.exceptions import BadRequest, RequestTimeout, ServiceUnavailable
+
+from billtrack.request_head import MAX_BODY, too_large
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+
+BODY_SECONDS = 60.0
+"""From the head of a request to the end of its body."""
+
+MIB = 1024 * 1024
+
+DRAIN_SECONDS = 2.0
+"""How long an answered request may go on sending. Most clients read no answer before that."""
+
+
+class BodyMemory:
+    """What the bodies of one process take up, and how much they may. For one event loop."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._held = 0
+
+    def take(self, size: int) -> None:
+        """Count `size` bytes more; raises ServiceUnavailable above the limit."""
+        if self._held + size > self._most:
+            raise ServiceUnavailable(
+                "Too many request bodies arrive at once. Send this again in a moment."
+            )
+        self._held += size
+
+    def give_back(self, size: int) -> None:
+        """Count `size` bytes less."""
+        self._held -= size
+
+
+class Body:
+    """The body of one request: read once, up to a limit, or not at all."""
+
+    def __init__(
+        self, environ: WSGIEnvironment, receive: Receive, memory: BodyMemory, seconds: float
+    ) -> None:
+        self._environ = environ
+        self._receive = receive
+        self._memory = memory
+        self._seconds = seconds
+        self._size = 0
+        self.length = _take_length(environ)
+        """Bytes that will come; None where they come in chunks."""
+        self.is_awaited = self.length != 0
+        """Whether the client sends a body that was not read to its end."""
+
+    async def read(self, limit: int) -> None:
+        """Put the body, at most `limit` bytes, into the environ; chunks are joined.
+
+        Raises RequestEntityTooLarge, RequestTimeout, BadRequest where it ends early, and
+        ServiceUnavailable where memory is short.
+        """
+        if self.length is not None and self.length > limit:
+            raise too_large(limit)
+        try:
+            async with asyncio.timeout(self._seconds):
+                pieces = await self._read_pieces(limit)
+        except TimeoutError as error:
+            text = f"The body did not arrive within {self._seconds:g} seconds. Send it again."
+            raise RequestTimeout(text) from error
+        self.is_awaited = False
+        self._environ["wsgi.input"] = pieces
+        self._environ["CONTENT_LENGTH"] = str(self._size)
+
+    def leave_unread(self) -> None:
+        """Let nobody take an unread body for an empty one."""
+        self._environ["wsgi.input"] = _Unread()
+
+    async def drain(self) -> None:
+        """Read and forget what a client still sends after its answer, for a moment."""
+        left = 2 * MAX_BODY
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                while left > 0:
+                    message = await self._receive()
+                    left -= len(message.get("body", b""))
+                    if not message.get("more_body"):
+                        return
+
+    def release(self) -> None:
+        """Count the body as gone."""
+        self._memory.give_back(self._size)
+        self._size = 0
+
+    async def _read_pieces(self, limit: int) -> io.BytesIO:
+        piece, more = await self._next(limit)
+        body = io.BytesIO(piece)
+        body.seek(0, io.SEEK_END)
+        while more and self._size != self.length:
+            piece, more = await self._next(limit)
+            body.write(piece)
+        body.seek(0)
+        return body
+
+    async def _next(self, limit: int) -> tuple[bytes, bool]:
+        """Return the next piece, and whether more may follow."""
+        message = await self._receive()
+        if message["type"] != "http.request":
+            raise BadRequest("The body ended early.")
+        piece: bytes = message["body"]
+        if self._size + len(piece) > limit:
+            raise too_large(limit)
+        self._memory.take(len(piece))
+        self._size += len(piece)
+        return piece, message["more_body"]
+
+
+class _Unread(io.RawIOBase):
+    """Stands for a body that was refused by the head of its request."""
+
+    def readable(self) -> bool:
+        """Tell that it can be asked."""
+        return True
+
+    def readinto(self, _buffer: Any, /) -> int:
+        """Raise ServiceUnavailable: the refusal did not hold, so the client has to try again."""
+        raise ServiceUnavailable("The body was not read. Send the request again.")
+
+
+def _take_length(environ: WSGIEnvironment) -> int | None:
+    """Return how many bytes will come, None for chunks, which the application need not know of."""
+    if environ.get("HTTP_TRANSFER_ENCODING", "").strip().lower() == "chunked":
+        del environ["HTTP_TRANSFER_ENCODING"]
+        environ.pop("CONTENT_LENGTH", None)
+        return None
+    return int(environ.get("CONTENT_LENGTH") or 0)
