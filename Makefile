@@ -36,7 +36,7 @@ endif
 docker-test: ## build the image, run it, then all of docker-compose.yml (needs Docker or Podman)
 	@$(PYTHON) -m tests.docker $(ARGS)
 
-bench: ## measure speed and print each figure beside its limit (ARGS='records --full')
+bench: ## measure speed and CPU time beside limits (ARGS='records --full', BENCH_BASELINE=FOLDER)
 	@PYTHON='$(PYTHON)' scripts/set-up bench
 	@$(BIN)/python -m bench $(ARGS)
 

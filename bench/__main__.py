@@ -1,8 +1,11 @@
 """`make bench`: each figure beside its limit in the same run, on both databases.
 
-With BENCH_PEER_URL, another service that takes usage and makes reports is measured in turn with
-billtrack. Results are printed as a table and kept in bench/results as JSON. Choose with
-`make bench ARGS='records statements'`; ARGS=--full has 10 million records.
+BENCH_PEER_URL names another service that takes usage and makes reports: it is measured in turn
+with billtrack. BENCH_BASELINE names the folder of a second checkout of billtrack with its own
+.venv: its records and batches are measured in turn, too. Beside the rate stands the CPU time of
+each server per request, or per record of a batch. Results are printed as a table and kept in
+bench/results as JSON. Choose with `make bench ARGS='records statements'`; ARGS=--full has 10
+million records.
 """
 
 from __future__ import annotations
@@ -17,10 +20,10 @@ from datetime import UTC, datetime
 
 import structlog
 
-from bench import batches, growth, load, outcome, overview, records, statements
+from bench import baseline, batches, growth, load, outcome, overview, records, statements
 from bench.measure import Result
 from bench.places import Place, open_place
-from bench.run import Run
+from bench.run import BASELINE, Run
 from tests.services import find_postgres_programs
 
 Measure = Callable[[Place, Run], Iterator[Result]]
@@ -43,7 +46,9 @@ def main() -> None:
     # A line for each request that is made in this process would bury the table.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     run = Run(asked.rounds, asked.seconds, asked.customers, FULL if asked.full else asked.records)
-    run.notes += [] if run.peer else ["no peer: BENCH_PEER_URL is not set"]
+    if run.baseline and (reason := baseline.missing(run.baseline)):
+        sys.exit(f"{BASELINE}: {reason}")
+    run.note_absences()
     wanted = asked.measures or [*MEASURES, REPORTS]
     found = outcome.Outcome(run, datetime.now(UTC))
     print(found.head())

@@ -15,10 +15,14 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
 
-from bench.measure import Result, Round, alternate, rate
+from bench import baseline
+from bench.cpu import metered
+from bench.load import Target
+from bench.measure import Result, Round, Sample, alternate, rate
 from bench.places import Place
 from bench.run import Run
 
@@ -42,33 +46,36 @@ KEY_COLUMNS = "key_hash, record_id, fingerprint"
 def measure(place: Place, run: Run) -> Iterator[Result]:
     """Yield each size of a batch, in records a second."""
     limit_name = "COPY, same tables" if place.database == "postgresql" else "executemany"
-    with place.serving():
+    with place.serving() as web, baseline.serving(run.baseline, place.database) as before:
         for size in SIZES:
-            post, insert = posting(place, size), inserting(place, size)
-            post()
-            figure, limit, _ = alternate(run.rounds, post, insert)
-            yield Result(f"records in batches of {size:,}", "/s", figure, limit_name, limit)
+            post, insert = posting(web, size), inserting(place, size)
+            post_before = posting(before, size) if before else None
+            for warm_up in filter(None, (post, post_before)):
+                warm_up()
+            figure, limit, other, _ = alternate(run.rounds, post, insert, baseline=post_before)
+            name = f"records in batches of {size:,}"
+            yield Result(name, "/s", figure, limit_name, limit, other)
 
 
-def posting(place: Place, size: int) -> Round:
+def posting(target: Target, size: int) -> Round:
     """Return a round that posts ROWS records in batches of the size, and gives the rate."""
-    headers = {"Authorization": f"Bearer {place.provider.key}", "Content-Type": "application/json"}
+    address = urlsplit(target.url).netloc
 
     def post_all() -> int:
-        with closing(HTTPConnection("127.0.0.1", place.site.port, timeout=120)) as connection:
+        with closing(HTTPConnection(address, timeout=120)) as connection:
             for body in bodies:
-                connection.request("POST", "/api/v1/usage/batch", body, headers)
+                connection.request("POST", "/api/v1/usage/batch", body, target.headers)
                 answer = json.loads(connection.getresponse().read())
                 if answer["accepted"] != size:
                     raise RuntimeError(f"{answer['accepted']} of {size} were accepted")
         return size * len(bodies)
 
-    def timed() -> float:
-        bodies[:] = [_body(place.customers, size) for _ in range(ROWS // size)]
+    def timed() -> Sample:
+        bodies[:] = [_body(target.users, size) for _ in range(ROWS // size)]
         return rate(post_all)()
 
     bodies: list[bytes] = []
-    return timed
+    return metered(timed, target)
 
 
 def _body(users: Sequence[int], size: int) -> bytes:
@@ -90,7 +97,7 @@ def inserting(place: Place, size: int) -> Round:
     """Return a round that puts as many rows into the tables by the quickest means there is."""
     insert = _copy if place.database == "postgresql" else _insert_many
 
-    def timed() -> float:
+    def timed() -> Sample:
         batches = [_rows(place, size) for _ in range(ROWS // size)]
         return rate(lambda: insert(place, batches))()
 

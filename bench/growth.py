@@ -39,12 +39,12 @@ def measure(place: Place, run: Run) -> Iterator[Result]:
     """Yield the rate of batches at each size of the tables, in records a second."""
     limit_name = "COPY, same tables" if place.database == "postgresql" else "executemany"
     with place.serving() as web:
-        post, insert = posting(place, BATCH), inserting(place, BATCH)
+        post, insert = posting(web, BATCH), inserting(place, BATCH)
         post()
         for part in PARTS:
             size = run.records // part
             _fill(place, size)
-            figure, limit, _ = alternate(run.rounds, post, insert)
+            figure, limit, *_ = alternate(run.rounds, post, insert)
             name = f"batches of {BATCH:,} into {size:,}"
             yield Result(name, "/s", figure, limit_name, limit)
             run.note(f"{place.database}: web server {memory(web):.0f} MiB at {size:,} records")

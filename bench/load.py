@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.measure import Sample
+
 PROGRAM = "wrk"
 WARM_SECONDS = 2
 SECONDS = 5
@@ -31,15 +33,6 @@ class LoadFailed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
-    """What one round of requests took; latencies are milliseconds."""
-
-    rate: float
-    p50: float
-    p99: float
-
-
-@dataclass(frozen=True, slots=True)
 class Target:
     """A server that takes usage: its address without a path, and users with a range of ids."""
 
@@ -48,6 +41,18 @@ class Target:
     key: str = ""
     records: int = 0
     """Records 1 to this number can be read."""
+
+    pids: Sequence[int] = ()
+    """Roots of its process tree; empty if not known."""
+
+    backends_of: str = ""
+    """Name of its database, if on a PostgreSQL server of this machine."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers of every request."""
+        headers = {"Content-Type": "application/json"}
+        return {**headers, "Authorization": f"Bearer {self.key}"} if self.key else headers
 
 
 def missing() -> str | None:
@@ -59,20 +64,20 @@ def missing() -> str | None:
 
 def post_records(
     target: Target, *, connections: int, users: int | None = None, seconds: int = SECONDS
-) -> Load:
+) -> Sample:
     """Record usage, each record under a key of its own, for the first `users` of the target."""
     chosen = target.users[:users]
     arguments = [secrets.token_hex(6), str(chosen[0]), str(len(chosen))]
     return _run(target, "/api/v1/usage/", POST, arguments, connections, seconds)
 
 
-def get_records(target: Target, *, connections: int, seconds: int = SECONDS) -> Load:
+def get_records(target: Target, *, connections: int, seconds: int = SECONDS) -> Sample:
     """Read records by id, here and there."""
     arguments = [str(target.records)]
     return _run(target, "/api/v1/usage/", GET, arguments, connections, seconds)
 
 
-def get_path(target: Target, path: str, *, connections: int, seconds: int = SECONDS) -> Load:
+def get_path(target: Target, path: str, *, connections: int, seconds: int = SECONDS) -> Sample:
     """Read one address again and again."""
     return _run(target, path, GET, [], connections, seconds)
 
@@ -84,10 +89,10 @@ def _run(
     arguments: Sequence[str],
     connections: int,
     seconds: int,
-) -> Load:
+) -> Sample:
     command = [PROGRAM, "--threads", "1", "--connections", str(connections)]
     command += ["--duration", f"{seconds}s", "--timeout", "20s", "--script", str(script)]
-    for name, value in _headers(target).items():
+    for name, value in target.headers.items():
         command += ["--header", f"{name}: {value}"]
     command += [target.url + path, "--", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -97,9 +102,4 @@ def _run(
     requests, taken, p50, p99, failed = map(float, found.groups())
     if failed:
         raise LoadFailed(f"{path}: {failed:.0f} of {requests:.0f} requests were not answered well")
-    return Load(requests / taken, p50, p99)
-
-
-def _headers(target: Target) -> Mapping[str, str]:
-    headers = {"Content-Type": "application/json"}
-    return {**headers, "Authorization": f"Bearer {target.key}"} if target.key else headers
+    return Sample(requests / taken, int(requests), p50, p99)

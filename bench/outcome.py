@@ -6,8 +6,9 @@ import json
 import os
 import platform
 import sqlite3
+import statistics
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.metadata import version
@@ -36,17 +37,20 @@ class Outcome:
 
     def head(self) -> str:
         """Return what the run is and the head of the table."""
-        columns = f"{'':<11}{'':<42}{'figure':>12} {'unit':<4}{'p50':>7}{'p99':>8}  "
-        columns += f"{'limit':<38}{'ratio':>6}  {'peer':>10}{'ratio':>7}  lowest and highest"
+        columns = f"{'':<53}{'figure':>12} {'unit':<4}{'p50':>7}{'p99':>8}{'CPU µs':>8}"
+        columns += f"{'PostgreSQL µs':>17}  {'ratio':<23}ratio of CPU"
         about = f"{self.started_at:%Y-%m-%d %H:%M} UTC · {_machine()['cpu']} × {os.cpu_count()}"
         loads = ", ".join(f"{one:.1f}" for one in self.load_before)
-        return f"{about} · Python {platform.python_version()} · load {loads}\n{columns}"
+        about += f" · Python {platform.python_version()} · load {loads}"
+        if folder := self.run.baseline:
+            about += f"\nbaseline: {folder} at {_commit(folder)}"
+        return f"{about}\n{columns}"
 
     def add(self, database: str, result: Result) -> str:
-        """Keep a result; return its line of the table."""
+        """Keep a result; return its lines of the table: the figure, then the others."""
         self.figures.append({"database": database, **_as_json(result)})
         self.misses += [f"{database}, {result.name}: {miss}" for miss in result.misses]
-        return _row(database, result)
+        return "\n".join(_lines(database, result))
 
     def finish(self) -> str:
         """Write the JSON file; return the remarks, the goals that were missed and its name."""
@@ -67,6 +71,7 @@ class Outcome:
             "rounds": self.run.rounds,
             "seconds": self.run.seconds,
             "web_workers": int(WEB_WORKERS) if WEB_WORKERS else None,
+            "baseline": _baseline(self.run.baseline),
             "peer": self.run.peer.url if self.run.peer else None,
             "figures": self.figures,
             "reports": self.reports,
@@ -75,46 +80,71 @@ class Outcome:
         }
 
 
-def _row(database: str, result: Result) -> str:
-    more = result.more
-    p50, p99 = (f"{more[name]:.1f}" if name in more else "" for name in ("p50 ms", "p99 ms"))
-    limit, peer = result.ratio_to(result.limit), result.ratio_to(result.peer)
-    beside = f"{_number(result.limit.median)} {result.limit_name}" if result.limit else ""
-    line = f"{database:<11}{result.name:<42}{_number(result.figure.median):>12} {result.unit:<4}"
-    line += f"{p50:>7}{p99:>8}  {beside:<38}{f'{limit.median:.2f}' if limit else '':>6}  "
-    if result.peer and peer:
-        line += f"{_number(result.peer.median):>10}{peer.median:>7.2f}  {_spread(peer)}"
-    return line.rstrip()
+def _lines(database: str, result: Result) -> Iterator[str]:
+    yield f"{database:<11}{result.name:<42}{_columns(result.figure, result.unit)}".rstrip()
+    others = {result.limit_name: result.limit, "baseline": result.baseline, "peer": result.peer}
+    for name, other in others.items():
+        if other is not None:
+            ratios = f"{_spread(result.ratio_to(other)):<23}{_spread(result.cpu_ratio_to(other))}"
+            yield f"{'':<13}{name:<40}{_columns(other, result.unit)}  {ratios}".rstrip()
+
+
+def _columns(taken: Rounds, unit: str) -> str:
+    p50, p99 = (_median(values, ".1f") for values in (taken.p50, taken.p99))
+    cpu, database_cpu = (_median(values, ",.0f") for values in (taken.cpu, taken.database_cpu))
+    speed = f"{_number(taken.median):>12} {unit:<4}{p50:>7}{p99:>8}"
+    return f"{speed}{cpu:>8}{database_cpu:>17}"
 
 
 def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
 
 
-def _spread(ratios: Rounds) -> str:
-    return f"{min(ratios.values):.2f} to {max(ratios.values):.2f}"
+def _median(values: Sequence[float], form: str) -> str:
+    return format(statistics.median(values), form) if values else ""
+
+
+def _spread(ratios: Rounds | None) -> str:
+    """Return the median of the rounds, the lowest and the highest."""
+    if ratios is None:
+        return ""
+    return f"{ratios.median:.2f} ({min(ratios.values):.2f} to {max(ratios.values):.2f})"
 
 
 def _as_json(result: Result) -> dict[str, Any]:
-    def rounds(taken: Rounds | None) -> Any:
-        if taken is None:
-            return None
-        return {"median": taken.median, "rounds": list(taken.values)}
-
+    others = {"limit": result.limit, "baseline": result.baseline, "peer": result.peer}
+    compared: dict[str, Any] = {}
+    for name, other in others.items():
+        compared[name] = _rounds(other)
+        compared[f"times_{name}"] = _rounds(result.ratio_to(other))
+        compared[f"times_cpu_of_{name}"] = _rounds(result.cpu_ratio_to(other))
     return {
         "name": result.name,
         "unit": result.unit,
-        "figure": rounds(result.figure),
+        "figure": _rounds(result.figure),
         "limit_name": result.limit_name,
-        "limit": rounds(result.limit),
-        "times_limit": rounds(result.ratio_to(result.limit)),
-        "peer": rounds(result.peer),
-        "times_peer": rounds(result.ratio_to(result.peer)),
+        **compared,
         "goal": result.goal,
         "peer_goal": result.peer_goal,
         "misses": result.misses,
-        **result.more,
     }
+
+
+def _rounds(taken: Rounds | None) -> dict[str, Any] | None:
+    if taken is None:
+        return None
+    fields = {
+        "p50_ms": taken.p50,
+        "p99_ms": taken.p99,
+        "cpu_us": taken.cpu,
+        "database_cpu_us": taken.database_cpu,
+    }
+    more = {name: _series(values) for name, values in fields.items() if values}
+    return {**_series(taken.values), **more}
+
+
+def _series(values: Sequence[float]) -> dict[str, Any]:
+    return {"median": statistics.median(values), "rounds": list(values)}
 
 
 def _machine() -> dict[str, Any]:
@@ -132,12 +162,20 @@ def _machine() -> dict[str, Any]:
 
 def _versions() -> dict[str, str]:
     return {
-        "billtrack": _first_line(["git", "describe", "--always", "--dirty"]),
+        "billtrack": _commit(Path(__file__).parent),
         "python": platform.python_version(),
         "sqlite": sqlite3.sqlite_version,
         PROGRAM: _first_line([PROGRAM, "--version"]),
         **{name: version(name) for name in PACKAGES},
     }
+
+
+def _baseline(folder: Path | None) -> dict[str, str] | None:
+    return {"folder": str(folder), "billtrack": _commit(folder)} if folder else None
+
+
+def _commit(folder: Path) -> str:
+    return _first_line(["git", "-C", str(folder), "describe", "--always", "--dirty"])
 
 
 def _first_line(command: Sequence[str]) -> str:

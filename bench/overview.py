@@ -54,7 +54,7 @@ def measure(place: Place, run: Run) -> Iterator[Result]:
         refresh(terms=terms)
         get = open_browser(now=terms.now)
         get("/")
-        figure, limit, _ = alternate(
+        figure, limit, *_ = alternate(
             run.rounds,
             milliseconds(partial(get, "/"), times=5),
             milliseconds(partial(get, "/settings/profile"), times=5),

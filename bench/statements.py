@@ -51,13 +51,13 @@ def measure(place: Place, run: Run) -> Iterator[Result]:
         one = milliseconds(lambda: _get(path, manager), times=20)
         one_sum = milliseconds(lambda: _sum(SUM_OF_ONE, month.dates, user), times=20)
         one()
-        figure, limit, _ = alternate(run.rounds, one, one_sum)
+        figure, limit, *_ = alternate(run.rounds, one, one_sum)
         yield Result("statement, whole request without network", "ms", figure,
                      "its sums in SQL", limit, goal=ONE_GOAL)  # fmt: skip
         ids = range(FIRST_ID, FIRST_ID + run.customers)
         every = milliseconds(lambda: _state_all(ids, month.dates, terms))
         every()
-        figure, limit, _ = alternate(
+        figure, limit, *_ = alternate(
             run.rounds, every, milliseconds(lambda: _sum(SUM_OF_ALL, month.dates))
         )
         yield Result(f"statements of {run.customers:,} customers, a month", "ms", figure,

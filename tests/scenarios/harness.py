@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
@@ -195,9 +195,11 @@ class Installation:
         *,
         database_url: str | None = None,
         redis_url: str | None = None,
+        program: Sequence[str] = BILLTRACK,
         **environment: str,
     ) -> None:
         self.folder = folder
+        self.program = program
         self.port = free_port()
         secret = secrets.token_urlsafe(32)
         services = {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
@@ -227,12 +229,12 @@ class Installation:
 
     def start(self, *arguments: str) -> Running:
         """Start `billtrack …`."""
-        return Running([*BILLTRACK, *arguments], self.environment)
+        return Running([*self.program, *arguments], self.environment)
 
     def run(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Run `billtrack …` to its end."""
         return subprocess.run(
-            tied_command([*BILLTRACK, *arguments]),
+            tied_command([*self.program, *arguments]),
             input=stdin,
             capture_output=True,
             text=True,
