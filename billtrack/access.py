@@ -60,7 +60,7 @@ class Principal:
             raise ForbiddenError(f"The role {self.role} has no permission {permission}.")
         if not self._is_in_scope(permission):
             raise ForbiddenError(f"This API key has no scope {permission}.")
-        return Reach(breadth, self.user_id)
+        return Reach(breadth, self.user_id, self._live_scopes)
 
     def payer(self, budget: Budget) -> str:
         """Name who spends from the budget: each API key by itself, for reports the account."""
@@ -73,10 +73,13 @@ class Principal:
         return self._is_in_scope(permission) and granted(self.role, permission) is not None
 
     def _is_in_scope(self, permission: Permission) -> bool:
-        if self.scopes is None:
-            return True
+        scopes = self._live_scopes
+        return scopes is None or permission in scopes
+
+    @property
+    def _live_scopes(self) -> frozenset[str] | None:
         # The key may be older than the role: what a key of this role cannot have is gone.
-        return permission in self.scopes and permission in grantable_scopes(self.role)
+        return None if self.scopes is None else self.scopes & grantable_scopes(self.role)
 
 
 def require(

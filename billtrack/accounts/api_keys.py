@@ -13,6 +13,7 @@ from sqlalchemy import update
 
 from billtrack import audit
 from billtrack.accounts import seen_keys
+from billtrack.accounts.authority import lock_user, require_key_change
 from billtrack.accounts.key_format import API_KEY, is_api_key, new_secret
 from billtrack.accounts.models import ApiKey, User
 from billtrack.accounts.permissions import Reach, Role, grantable_scopes
@@ -179,9 +180,23 @@ def mark_used(key_id: int, *, now: datetime) -> None:
     db.session.execute(update(ApiKey).where(ApiKey.id == key_id).values(used_at=now))
 
 
-def revoke_api_key(key_id: int, *, actor: audit.Actor, reach: Reach, now: datetime) -> ApiKey:
-    """Make the key useless at once; again changes nothing. Raises ApiKeyNotFound."""
+def lock_api_key(key_id: int, *, reach: Reach) -> tuple[ApiKey, User]:
+    """Return the key and its account, which is locked until the transaction ends.
+
+    Raises ApiKeyNotFound, and ForbiddenError when an API key may not manage keys of the account.
+    """
     key = get_api_key(key_id, reach=reach)
+    owner = lock_user(key.user_id, reach=reach, rule=require_key_change)
+    db.session.refresh(key)
+    return key, owner
+
+
+def revoke_api_key(key_id: int, *, actor: audit.Actor, reach: Reach, now: datetime) -> ApiKey:
+    """Make the key useless at once; again changes nothing.
+
+    Raises ApiKeyNotFound and ForbiddenError.
+    """
+    key, _ = lock_api_key(key_id, reach=reach)
     if key.revoked_at is None:
         key.revoked_at = now
         audit.record(

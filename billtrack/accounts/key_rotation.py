@@ -7,13 +7,12 @@ same, so a request that was sent with the old key and is repeated with the new o
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from sqlalchemy import update
 
 from billtrack import audit
-from billtrack.accounts.api_keys import create_api_key, get_api_key
+from billtrack.accounts.api_keys import create_api_key, lock_api_key
 from billtrack.accounts.models import ApiKey, User
 from billtrack.accounts.permissions import Reach, Role, grantable_scopes
 from billtrack.core.errors import ConflictError, ForbiddenError
@@ -43,19 +42,16 @@ def rotate_api_key(
     reach: Reach,
     now: datetime,
     grace: timedelta,
-    within: Collection[str] | None = None,
 ) -> tuple[ApiKey, str]:
     """Return the successor and its secret text; the old key works for `grace` more.
 
     The successor has its name, as much of its scopes as the role still grants, and as long a
-    life from now as it had. A key that rotates another passes its own scopes as `within`.
-    Raises ApiKeyNotFound, ApiKeyEnded, ApiKeyRotated, and ForbiddenError for a key that may do
-    more than the one that asks.
+    life from now as it had. Raises ApiKeyNotFound, ApiKeyEnded, ApiKeyRotated, and ForbiddenError
+    for a key that may do more than the one that asks, or is of an account that may.
     """
-    key = get_api_key(key_id, reach=reach)
-    owner = db.session.get_one(User, key.user_id)
+    key, owner = lock_api_key(key_id, reach=reach)
     scopes = sorted(set(key.scopes) & grantable_scopes(Role(owner.role)))
-    if within is not None and not set(scopes) <= set(within):
+    if reach.scopes is not None and not set(scopes) <= reach.scopes:
         raise ForbiddenError("This API key cannot rotate one that may do more than itself.")
     if not is_working(key, owner, now=now) or not scopes:
         raise ApiKeyEnded("This key does not work any more. Create a new one.")

@@ -5,17 +5,25 @@ from __future__ import annotations
 from datetime import datetime
 
 from email_validator import EmailNotValidError, validate_email
-from sqlalchemy import select
+from sqlalchemy import Select, select
 
 from billtrack import audit
 from billtrack.accounts.api_keys import revoke_api_key
+from billtrack.accounts.authority import (
+    Rule,
+    lock_user,
+    require_manageable,
+    require_name_change,
+    require_role_change,
+    require_sign_in_change,
+)
 from billtrack.accounts.links import end_links
 from billtrack.accounts.models import ApiKey, User
 from billtrack.accounts.passwords import hash_password
-from billtrack.accounts.permissions import MANAGED_ROLES, Breadth, Reach, Role
+from billtrack.accounts.permissions import Breadth, Reach, Role
 from billtrack.accounts.queries import find_user_by_email, get_user
 from billtrack.accounts.sessions import revoke_other_sessions
-from billtrack.core.errors import ConflictError, ForbiddenError, InvalidError
+from billtrack.core.errors import ConflictError, InvalidError
 from billtrack.extensions import db
 
 MAX_NAME_LENGTH = 200
@@ -89,15 +97,16 @@ def update_user(
 ) -> User:
     """Change name or address; None leaves it.
 
-    Raises UserNotFound, InvalidError, EmailTaken and AccountErased.
+    Raises UserNotFound, ForbiddenError, InvalidError, EmailTaken and AccountErased.
     """
-    user = get_user(user_id, reach=reach)
-    lock_unerased(user)
+    user = lock_user(user_id, reach=reach, rule=require_name_change)
+    _require_unerased(user)
     personal: dict[str, audit.PersonalChange] = {}
     if name is not None and name != user.name:
         personal["name"] = audit.PersonalChange(user.name, checked_name(name))
         user.name = checked_name(name)
     if email is not None and (address := normalize_email(email)) != user.email:
+        require_sign_in_change(user, reach)
         if find_user_by_email(address) is not None:
             raise EmailTaken(f"There is an account for {address} already.")
         personal["email"] = audit.PersonalChange(user.email, address)
@@ -118,9 +127,9 @@ def update_user(
 def deactivate_user(user_id: int, *, actor: audit.Actor, reach: Reach, now: datetime) -> User:
     """Shut the account out; its usage and bills stay. Doing it again changes nothing.
 
-    Raises UserNotFound and LastAdministrator.
+    Raises UserNotFound, ForbiddenError and LastAdministrator.
     """
-    user = get_user(user_id, reach=reach)
+    user = lock_removable_user(user_id, reach=reach, rule=require_sign_in_change)
     if not user.is_active:
         return user
     require_another_administrator(user)
@@ -140,10 +149,10 @@ def deactivate_user(user_id: int, *, actor: audit.Actor, reach: Reach, now: date
 def reactivate_user(user_id: int, *, actor: audit.Actor, reach: Reach, now: datetime) -> User:
     """Let the account in again, by its password and its API keys; again changes nothing.
 
-    Raises UserNotFound and AccountErased.
+    Raises UserNotFound, ForbiddenError and AccountErased.
     """
-    user = get_user(user_id, reach=reach)
-    lock_unerased(user)
+    user = lock_user(user_id, reach=reach, rule=require_sign_in_change)
+    _require_unerased(user)
     if not user.is_active:
         user.deactivated_at = None
         audit.record(
@@ -165,11 +174,12 @@ def change_role(
     Whoever holds one of these would otherwise see what was never meant for them. Raises
     UserNotFound, ForbiddenError, LastAdministrator and AccountErased.
     """
-    user = get_user(user_id, reach=reach)
-    lock_unerased(user)
+    user = lock_removable_user(user_id, reach=reach, rule=require_name_change)
+    _require_unerased(user)
     before = Role(user.role)
     if role is before:
         return user
+    require_role_change(user, reach)
     for one in (before, role):
         require_manageable(one, reach=reach)
     require_another_administrator(user)
@@ -187,18 +197,15 @@ def change_role(
     return user
 
 
-def lock_unerased(user: User) -> None:
-    """Let nobody else change the account until the transaction ends. Raises AccountErased."""
-    # What somebody else makes of it at this moment must not be undone unseen.
-    db.session.refresh(user, with_for_update=True)
-    if user.is_erased:
-        raise AccountErased(f"{user.name} is erased, and stays as it is. Open another account.")
+def lock_removable_user(user_id: int, *, reach: Reach, rule: Rule) -> User:
+    """Return the account, locked, for a change that may leave no administrator.
 
-
-def require_manageable(role: Role, *, reach: Reach) -> None:
-    """Raise ForbiddenError unless the reach covers making accounts of this role, or changing it."""
-    if reach.breadth is Breadth.MANAGED and role not in MANAGED_ROLES:
-        raise ForbiddenError("Managers make and change accounts of customers and providers only.")
+    Raises UserNotFound, and ForbiddenError by the rule.
+    """
+    if get_user(user_id, reach=reach).role == Role.ADMIN:
+        # All of them first, in one order: two that remove each other would wait for each other.
+        db.session.execute(_active_administrators().with_for_update())
+    return lock_user(user_id, reach=reach, rule=rule)
 
 
 def normalize_email(email: str) -> str:
@@ -222,11 +229,20 @@ def require_another_administrator(user: User) -> None:
     """Raise LastAdministrator unless another one is left when this account is none any more."""
     if user.role != Role.ADMIN:
         return
-    active = select(User.id).where(User.role == Role.ADMIN, User.deactivated_at.is_(None))
-    # All of them, in one order: two that remove each other at once would each see the other.
-    found = set(db.session.scalars(active.order_by(User.id).with_for_update()))
+    # Locked: two that remove each other at once would each see the other.
+    found = set(db.session.scalars(_active_administrators().with_for_update()))
     if not found - {user.id}:
         raise LastAdministrator("Create another administrator first: this is the only one.")
+
+
+def _require_unerased(user: User) -> None:
+    if user.is_erased:
+        raise AccountErased(f"{user.name} is erased, and stays as it is. Open another account.")
+
+
+def _active_administrators() -> Select[int]:
+    active = select(User.id).where(User.role == Role.ADMIN, User.deactivated_at.is_(None))
+    return active.order_by(User.id)
 
 
 def _shut_out(user: User, actor: audit.Actor, now: datetime) -> None:

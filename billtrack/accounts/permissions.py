@@ -56,10 +56,15 @@ class Breadth(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Whose rows a query may return to the account `user_id`."""
+    """Whose rows a query may return to the account `user_id`.
+
+    `scopes` are those of the API key that asks; None for a session or an access token, which may
+    do all that the role of the account may.
+    """
 
     breadth: Breadth
     user_id: int
+    scopes: frozenset[str] | None = None
 
     def covers(self, user_id: int) -> bool:
         """Tell whether what belongs to this user is within reach: everybody's, or one's own."""

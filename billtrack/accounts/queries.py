@@ -46,7 +46,7 @@ class UserFilter:
 
 def get_user(user_id: int, *, reach: Reach) -> User:
     """Return the account; raises UserNotFound when the reach does not cover it."""
-    user = db.session.scalar(select(User).where(User.id == user_id, _within(reach)))
+    user = db.session.scalar(select(User).where(User.id == user_id, within(reach)))
     if user is None:
         raise UserNotFound(user_id)
     return user
@@ -154,7 +154,7 @@ def page_api_keys(
 
 
 def _matching(reach: Reach, matching: UserFilter) -> Select[User]:
-    query = select(User).where(_within(reach))
+    query = select(User).where(within(reach))
     if matching.search:
         pattern = f"%{_literal(matching.search.lower())}%"
         found = or_(
@@ -178,7 +178,8 @@ def _literal(text: str) -> str:
     return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
-def _within(reach: Reach) -> ColumnElement[bool]:
+def within(reach: Reach) -> ColumnElement[bool]:
+    """Return the condition that the reach covers the account."""
     if reach.breadth is Breadth.ALL:
         return true()
     own = User.id == reach.user_id

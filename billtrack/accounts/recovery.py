@@ -10,13 +10,15 @@ from datetime import datetime
 from functools import partial
 
 from billtrack import audit
+from billtrack.accounts.authority import lock_user, require_sign_in_change
 from billtrack.accounts.credentials import set_password
 from billtrack.accounts.links import Purpose, TooManyLinks, send_link, use_link
 from billtrack.accounts.models import OneTimeLink, User
 from billtrack.accounts.permissions import Reach
-from billtrack.accounts.queries import find_user, find_user_by_email, get_user
+from billtrack.accounts.queries import find_user, find_user_by_email
 from billtrack.core.errors import ConflictError, UnavailableError
 from billtrack.db import database_now
+from billtrack.extensions import db
 from billtrack.jobs.operations import enqueue, forget_payload
 from billtrack.jobs.queries import count_queued
 from billtrack.jobs.runner import Run
@@ -50,9 +52,9 @@ class NoPasswordToReset(ConflictError):
 def invite(user_id: int, *, actor: audit.Actor, reach: Reach, now: datetime) -> OneTimeLink:
     """Send the account a link to choose its first password.
 
-    Raises UserNotFound, NotToBeInvited and TooManyLinks.
+    Raises UserNotFound, ForbiddenError, NotToBeInvited and TooManyLinks.
     """
-    user = get_user(user_id, reach=reach)
+    user = lock_user(user_id, reach=reach, rule=require_sign_in_change)
     if not user.is_active:
         raise NotToBeInvited("The account is deactivated. Nobody is invited to it.")
     if user.password_hash is not None:
@@ -65,9 +67,9 @@ def invite(user_id: int, *, actor: audit.Actor, reach: Reach, now: datetime) -> 
 def send_reset(user_id: int, *, actor: audit.Actor, reach: Reach, now: datetime) -> OneTimeLink:
     """Send the account a link to choose another password; the present one works until then.
 
-    Raises UserNotFound, NoPasswordToReset and TooManyLinks.
+    Raises UserNotFound, ForbiddenError, NoPasswordToReset and TooManyLinks.
     """
-    user = get_user(user_id, reach=reach)
+    user = lock_user(user_id, reach=reach, rule=require_sign_in_change)
     if not user.is_active:
         raise NoPasswordToReset("The account is deactivated. Its password opens nothing.")
     if user.password_hash is None:
@@ -106,7 +108,11 @@ def choose_password(secret: str, *, password: str, actor: audit.Actor, now: date
 def _answer(job_id: int, email: str) -> None:
     forget_payload(job_id)
     user = find_user_by_email(email)
-    if user is None or not user.is_active or user.password_hash is None:
+    if user is None:
+        return
+    # A change of address that commits meanwhile could not end this link: it is not stored yet.
+    db.session.refresh(user, with_for_update=True)
+    if not user.is_active or user.password_hash is None:
         return
     try:
         now = database_now()

@@ -15,12 +15,12 @@ import structlog
 from sqlalchemy import delete, select, update
 
 from billtrack import audit
+from billtrack.accounts.authority import lock_user, require_sign_in_change
 from billtrack.accounts.credentials import WrongPassword
 from billtrack.accounts.models import SecondFactor, User
 from billtrack.accounts.passwords import verify_password
 from billtrack.accounts.pending_sign_ins import end_pending_sign_ins
 from billtrack.accounts.permissions import Breadth, Reach
-from billtrack.accounts.queries import get_user
 from billtrack.accounts.recovery_codes import (
     count_recovery_codes,
     forget_recovery_codes,
@@ -168,8 +168,7 @@ def reset(user_id: int, *, actor: audit.Actor, reach: Reach, now: datetime) -> N
     """
     if reach.breadth is not Breadth.ALL or user_id == actor.user_id:
         raise ForbiddenError("Another administrator has to reset this second factor.")
-    user = get_user(user_id, reach=reach)
-    db.session.refresh(user, with_for_update=True)
+    user = lock_user(user_id, reach=reach, rule=require_sign_in_change)
     if find_second_factor(user.id) is None:
         raise NoSecondFactor("This account has no second factor.")
     forget_second_factor(user.id)

@@ -15,10 +15,10 @@ from sqlalchemy import select
 
 from billtrack import audit
 from billtrack.accounts import erasure
+from billtrack.accounts.authority import require_sign_in_change
 from billtrack.accounts.models import User
-from billtrack.accounts.operations import require_another_administrator
+from billtrack.accounts.operations import lock_removable_user, require_another_administrator
 from billtrack.accounts.permissions import Reach
-from billtrack.accounts.queries import get_user
 from billtrack.audit.operations import erase_personal_values
 from billtrack.core.errors import ConflictError
 from billtrack.db import database_now, transaction
@@ -55,17 +55,16 @@ def erase_account(user_id: int, *, actor: audit.Actor, reach: Reach, now: dateti
     """Erase the personal data of the account; doing it again changes nothing.
 
     Whoever asks must have made sure that this account is meant. Raises UserNotFound,
-    OwnErasure and LastAdministrator.
+    ForbiddenError, OwnErasure and LastAdministrator.
     """
-    user = get_user(user_id, reach=reach)
-    if actor.user_id == user.id:
+    if actor.user_id == user_id:
         raise OwnErasure("You cannot erase the account that you are signed in with.")
-    if user.is_active:  # before the account is locked: it locks administrators in their order
-        require_another_administrator(user)
     # Two at once: the second waits here, and then finds the account erased.
-    db.session.refresh(user, with_for_update=True)
+    user = lock_removable_user(user_id, reach=reach, rule=require_sign_in_change)
     if user.is_erased:
         return user
+    if user.is_active:
+        require_another_administrator(user)
     emails = erasure.known_emails(user)
     erasure.forget_tries(user.id, emails)
     erasure.put_markers(user, now=now)

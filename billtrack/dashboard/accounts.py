@@ -9,9 +9,10 @@ from flask import flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from billtrack import access
+from billtrack.accounts.authority import require_creation
 from billtrack.accounts.links import Invitation, newest_invitations
 from billtrack.accounts.models import User
-from billtrack.accounts.operations import EmailTaken, require_manageable
+from billtrack.accounts.operations import EmailTaken
 from billtrack.accounts.permissions import MANAGED_ROLES, Breadth, Permission, Reach, Role
 from billtrack.accounts.queries import SORTS, UserFilter, page_users
 from billtrack.core.errors import ConflictError, InvalidError
@@ -150,7 +151,7 @@ def _matching(search: str, role: str, state: str) -> UserFilter:
 
 def _create(form: NewAccountForm) -> int:
     role = Role(form.role.data)
-    require_manageable(role, reach=access.reach(Permission.USERS_WRITE))
+    require_creation(role, reach=access.reach(Permission.USERS_WRITE), with_password=False)
     open_it = invite_account if form.invite.data else open_account
     with transaction():
         user = open_it(

@@ -12,6 +12,7 @@ from flask.typing import ResponseReturnValue
 
 from billtrack import access
 from billtrack.accounts import api_keys as keys
+from billtrack.accounts.authority import lock_user, require_key_change
 from billtrack.accounts.commands import Answer, Command, IdempotencyConflict, run_once
 from billtrack.accounts.models import ApiKey, User
 from billtrack.accounts.permissions import Breadth, Permission, Role, grantable_scopes
@@ -139,12 +140,12 @@ def revoke_api_key(key_id: int) -> ResponseReturnValue:
 
 def _create(form: ApiKeyForm, owner: User) -> Answer:
     """Make the key, once for the same form; what is remembered of it lacks the secret."""
-    now = datetime.now(UTC)
+    now, reach = datetime.now(UTC), access.reach(Permission.API_KEYS_WRITE)
     asked = {"name": form.name.data, "scopes": sorted(form.scopes.data), "user_id": owner.id}
 
     def create() -> Answer:
         key, secret = keys.create_api_key(
-            owner,
+            lock_user(owner.id, reach=reach, rule=require_key_change),
             actor=access.actor(),
             now=now,
             name=form.name.data,

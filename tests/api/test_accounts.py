@@ -5,7 +5,7 @@ from __future__ import annotations
 from apiflask import APIFlask
 
 from billtrack.accounts.permissions import Role
-from tests.cast import PASSWORD, Cast, create_user
+from tests.cast import PASSWORD, Cast, as_person, create_user
 from tests.mail.mailbox import deliver
 
 NEW = {"email": "kiln@test.example", "name": "Kiln", "invite": True}
@@ -60,11 +60,13 @@ def test_a_manager_raises_nobody_and_resets_no_administrator(app: APIFlask, cast
 
 
 def test_name_and_role_change_together_or_not_at_all(cast: Cast) -> None:
-    where = f"/api/v1/users/{cast.customer.id}"
+    where, admin = f"/api/v1/users/{cast.customer.id}", as_person(cast.admin)
     assert cast.manager.patch(where, {"name": "N", "role": "admin"}).status_code == 403
     assert cast.manager.get(where).get_json()["name"] == "Customer"
-    assert cast.admin.patch(where, {"name": "N", "role": "manager"}).status_code == 200
+    assert cast.admin.patch(where, {"name": "N", "role": "manager"}).status_code == 403
+    assert cast.manager.get(where).get_json()["name"] == "Customer"
+    assert admin.patch(where, {"name": "N", "role": "manager"}).status_code == 200
     shown = cast.admin.get(where).get_json()
     assert (shown["name"], shown["role"]) == ("N", "manager")
-    last = cast.admin.patch(f"/api/v1/users/{cast.admin.id}", {"role": "manager"})
+    last = admin.patch(f"/api/v1/users/{cast.admin.id}", {"role": "manager"})
     assert (last.status_code, last.get_json()["code"]) == (409, "last_administrator")

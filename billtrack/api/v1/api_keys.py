@@ -10,10 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from billtrack import access
 from billtrack.accounts import api_keys, key_rotation, queries
+from billtrack.accounts.authority import lock_user, require_key_change
 from billtrack.accounts.commands import Answer
 from billtrack.accounts.key_rotation import DEFAULT_GRACE, MAX_GRACE
 from billtrack.accounts.models import ApiKey
-from billtrack.accounts.permissions import Breadth, Permission
+from billtrack.accounts.permissions import Permission
 from billtrack.accounts.queries import UserNotFound
 from billtrack.api.v1.blueprint import api
 from billtrack.api.v1.idempotency import create_once
@@ -30,6 +31,8 @@ from billtrack.api.v1.schemas import (
 )
 from billtrack.core.errors import InvalidError
 from billtrack.db import transaction
+
+_MORE_THAN_THE_KEY = "The permission is lacking, or the account may do more than the API key"
 
 
 def _seconds(span: timedelta) -> int:
@@ -105,6 +108,7 @@ def list_api_keys(query_data: ApiKeyQuery) -> tuple[dict[str, Any], int, dict[st
 @access.require(Permission.API_KEYS_WRITE)
 @api.input(NewApiKey)
 @api.output(ApiKeyOut, 201)
+@api.doc(responses={403: _MORE_THAN_THE_KEY})
 def create_api_key(json_data: NewApiKey) -> tuple[dict[str, Any], int, dict[str, str]]:
     """Make a key. `key` is shown this once; a repeated request answers without it."""
     now = datetime.now(UTC)
@@ -112,16 +116,17 @@ def create_api_key(json_data: NewApiKey) -> tuple[dict[str, Any], int, dict[str,
     user_id = json_data.user_id or reach.user_id
 
     def create() -> Answer:
-        owner = queries.find_user(user_id)
-        if owner is None or (reach.breadth is not Breadth.ALL and user_id != reach.user_id):
-            raise InvalidError.at("user_id", UserNotFound(user_id).detail)
+        try:
+            owner = lock_user(user_id, reach=reach, rule=require_key_change)
+        except UserNotFound as error:
+            raise InvalidError.at("user_id", error.detail) from error
         key, secret = api_keys.create_api_key(
             owner,
             actor=access.actor(),
             now=now,
             name=json_data.name,
             scopes=json_data.scopes,
-            within=access.principal().scopes,
+            within=reach.scopes,
             expires_at=json_data.expires_at,
         )
         return Answer(201, {**_key_json(key), "key": secret})
@@ -135,7 +140,12 @@ def create_api_key(json_data: NewApiKey) -> tuple[dict[str, Any], int, dict[str,
 @access.require(Permission.API_KEYS_WRITE)
 @api.input(KeyRotation)
 @api.output(ApiKeyOut, 201)
-@api.doc(responses={409: "The key has ended or has a successor, or the key was used otherwise"})
+@api.doc(
+    responses={
+        403: f"{_MORE_THAN_THE_KEY}, or the key that is rotated may",
+        409: "The key has ended or has a successor, or the key was used otherwise",
+    }
+)
 def rotate_api_key(
     key_id: int, json_data: KeyRotation
 ) -> tuple[dict[str, Any], int, dict[str, str]]:
@@ -149,7 +159,6 @@ def rotate_api_key(
             reach=access.reach(Permission.API_KEYS_WRITE),
             now=now,
             grace=timedelta(seconds=json_data.grace_seconds),
-            within=access.principal().scopes,
         )
         return Answer(201, {**_key_json(successor), "key": secret})
 
@@ -161,6 +170,7 @@ def rotate_api_key(
 @api.post("/api-keys/<id:key_id>/revoke")
 @access.require(Permission.API_KEYS_WRITE)
 @api.output(ApiKeyOut)
+@api.doc(responses={403: _MORE_THAN_THE_KEY})
 def revoke_api_key(key_id: int) -> dict[str, Any]:
     """Make a key useless at once. Again changes nothing."""
     with transaction():

@@ -60,7 +60,12 @@ def export_user(user_id: int) -> Response:
 @access.require(Permission.USERS_ERASE)
 @api.input(Erasure)
 @api.output(UserOut)
-@api.doc(responses={409: "It is the account that asks, or the only administrator"})
+@api.doc(
+    responses={
+        403: "The permission is lacking. An API key erases customers only",
+        409: "It is the account that asks, or the only administrator",
+    }
+)
 def erase_user(user_id: int, json_data: Erasure) -> dict[str, Any]:
     """Erase the personal data of an account for ever; usage and bills stay. Again changes nothing.
 

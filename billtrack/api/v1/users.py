@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from billtrack import access
 from billtrack.accounts import operations, queries, recovery
+from billtrack.accounts.authority import require_creation
 from billtrack.accounts.commands import Answer
 from billtrack.accounts.models import OneTimeLink, User
 from billtrack.accounts.permissions import Breadth, Permission, Reach, Role
@@ -31,6 +32,18 @@ from billtrack.extensions import current_calendar
 
 Email = Annotated[PlainText, Field(min_length=3, max_length=254, examples=["ops@kiln.example"])]
 Name = Annotated[PlainText, Field(min_length=1, max_length=200, examples=["Kiln Ceramics"])]
+Password = Annotated[
+    str, Field(min_length=12, max_length=256, description="With an API key for customers only.")
+]
+
+_CUSTOMERS_ONLY = "The permission is lacking. An API key does this to customers only"
+_NAMES_AND_CUSTOMERS = (
+    "The permission is lacking. An API key changes the e-mail of customers only, the name of "
+    "accounts that may do no more than the key, and no role"
+)
+_NOT_TO_BE_INVITED = "It has a password, is deactivated, or was sent enough links"
+_NOT_TO_BE_RESET = "It has no password, is deactivated, or was sent enough links"
+_TAKEN_OR_LAST = "The address is taken, or it is the only administrator"
 
 
 class NewUser(Body):
@@ -39,7 +52,7 @@ class NewUser(Body):
     email: Email
     name: Name
     role: Literal["admin", "manager", "provider", "customer"] = "customer"
-    password: Annotated[str, Field(min_length=12, max_length=256)] | None = None
+    password: Password | None = None
     invite: Annotated[
         bool, Field(description="Send a letter with a link to choose a password.")
     ] = False
@@ -60,7 +73,10 @@ class UserChange(Body):
     name: Name | None = None
     role: Annotated[
         Literal["admin", "manager", "provider", "customer"] | None,
-        Field(description="Ends the sessions of the account and revokes its API keys."),
+        Field(
+            description="Ends the sessions of the account and revokes its API keys. "
+            "Not changed with an API key."
+        ),
     ] = None
 
 
@@ -122,7 +138,12 @@ def list_users(query_data: UserQuery) -> tuple[dict[str, Any], int, dict[str, st
 @access.require(Permission.USERS_WRITE)
 @api.input(NewUser)
 @api.output(UserOut, 201)
-@api.doc(responses={409: "The address is taken, or the key was used for something else"})
+@api.doc(
+    responses={
+        403: "The permission is lacking, or accounts of the role may do more than the API key",
+        409: "The address is taken, or the key was used for something else",
+    }
+)
 def create_user(json_data: NewUser) -> tuple[dict[str, Any], int, dict[str, str]]:
     """Open an account; a customer starts on the standard plan from the 1st of the month.
 
@@ -130,9 +151,11 @@ def create_user(json_data: NewUser) -> tuple[dict[str, Any], int, dict[str, str]
     """
     now = datetime.now(UTC)
     role = Role(json_data.role)
-    operations.require_manageable(role, reach=access.reach(Permission.USERS_WRITE))
+    reach = access.reach(Permission.USERS_WRITE)
 
     def create() -> Answer:
+        with_password = json_data.password is not None
+        require_creation(role, reach=reach, with_password=with_password)
         user = _open_account(json_data, role, now)
         return Answer(201, user_json(user), f"/api/v1/users/{user.id}")
 
@@ -151,7 +174,7 @@ def show_user(user_id: int) -> dict[str, Any]:
 @access.require(Permission.USERS_WRITE)
 @api.input(UserChange)
 @api.output(UserOut)
-@api.doc(responses={409: "The address is taken, or it is the only administrator"})
+@api.doc(responses={403: _NAMES_AND_CUSTOMERS, 409: _TAKEN_OR_LAST})
 def change_user(user_id: int, json_data: UserChange) -> dict[str, Any]:
     """Change the name, the address or the role of an account; all of it or nothing."""
     by: dict[str, Any] = {
@@ -169,7 +192,7 @@ def change_user(user_id: int, json_data: UserChange) -> dict[str, Any]:
 @api.post("/users/<id:user_id>/deactivate")
 @access.require(Permission.USERS_WRITE)
 @api.output(UserOut)
-@api.doc(responses={409: "It is the only administrator"})
+@api.doc(responses={403: _CUSTOMERS_ONLY, 409: "It is the only administrator"})
 def deactivate_user(user_id: int) -> dict[str, Any]:
     """Shut an account out; its usage and bills stay. Again changes nothing."""
     with transaction():
@@ -185,6 +208,7 @@ def deactivate_user(user_id: int) -> dict[str, Any]:
 @api.post("/users/<id:user_id>/reactivate")
 @access.require(Permission.USERS_WRITE)
 @api.output(UserOut)
+@api.doc(responses={403: _CUSTOMERS_ONLY, 409: "The account is erased"})
 def reactivate_user(user_id: int) -> dict[str, Any]:
     """Let an account in again, by its password and its API keys. Again changes nothing."""
     with transaction():
@@ -200,7 +224,7 @@ def reactivate_user(user_id: int) -> dict[str, Any]:
 @api.post("/users/<id:user_id>/invite")
 @access.require(Permission.USERS_WRITE)
 @api.output(LinkSent, 202)
-@api.doc(responses={409: "It has a password, is deactivated, or was sent enough links"})
+@api.doc(responses={403: _CUSTOMERS_ONLY, 409: _NOT_TO_BE_INVITED})
 def invite_user(user_id: int) -> tuple[dict[str, Any], int, dict[str, str]]:
     """Send a link to choose the first password, valid for 7 days; earlier ones end."""
     return _send(user_id, recovery.invite)
@@ -209,7 +233,7 @@ def invite_user(user_id: int) -> tuple[dict[str, Any], int, dict[str, str]]:
 @api.post("/users/<id:user_id>/password-reset")
 @access.require(Permission.USERS_WRITE)
 @api.output(LinkSent, 202)
-@api.doc(responses={409: "It has no password, is deactivated, or was sent enough links"})
+@api.doc(responses={403: _CUSTOMERS_ONLY, 409: _NOT_TO_BE_RESET})
 def reset_password(user_id: int) -> tuple[dict[str, Any], int, dict[str, str]]:
     """Send a link to choose another password, valid for 1 hour; the present one works until then.
 
