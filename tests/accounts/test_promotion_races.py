@@ -15,7 +15,7 @@ from sqlalchemy import func, select, text
 from billtrack.accounts import operations
 from billtrack.accounts.models import ApiKey, OneTimeLink, User
 from billtrack.accounts.operations import LastAdministrator
-from billtrack.accounts.permissions import Breadth, Permission, Reach, Role
+from billtrack.accounts.permissions import Breadth, Permission, Reach, Role, grantable_scopes
 from billtrack.accounts.recovery import PASSWORD_REQUEST, answer_request, request_reset
 from billtrack.db import transaction
 from billtrack.extensions import db
@@ -62,14 +62,12 @@ def test_a_manager_changes_no_new_administrator_over_the_api(
     method, action, body = BY_API[operation]
     manager = cast.manager if credential == "key" else as_person(cast.manager)
 
+    options = {} if body is None else {"json": body}
+
     def send() -> int:
         path = f"/api/v1/users/{cast.customer.id}{action}"
-        options = {} if body is None else {"json": body}
-        return (
-            manager._client()
-            .open(path, method=method, headers=manager.headers({}), **options)
-            .status_code
-        )
+        call = manager.patch if method == "PATCH" else manager.post
+        return call(path, **options).status_code
 
     assert_unchanged_by(send, app, cast.customer.id, status=404)
 
@@ -105,6 +103,19 @@ def test_a_narrow_key_changes_no_new_administrator(app: APIFlask, cast: Cast, wh
         "revoke key": partial(narrow.post, f"/api/v1/api-keys/{key_id}/revoke"),
     }
     assert_unchanged_by(lambda: calls[what]().status_code, app, person.id, status=403)
+
+
+@ON_POSTGRESQL
+def test_a_key_is_made_for_the_role_that_the_account_has_by_then(app: APIFlask, cast: Cast) -> None:
+    wanted = {"name": "k", "user_id": cast.customer.id}
+
+    def promote() -> None:
+        operations.change_role(cast.customer.id, role=Role.PROVIDER, **by_system())
+
+    made = while_it_waits(
+        app, promote, lambda: cast.admin.post("/api/v1/api-keys", wanted).get_json()
+    )
+    assert made["scopes"] == sorted(grantable_scopes(Role.PROVIDER))
 
 
 @ON_POSTGRESQL
