@@ -9,6 +9,7 @@ from flask import current_app
 
 from billtrack import audit
 from billtrack.access import SESSION_COOKIE_KEY
+from billtrack.accounts.passwords import hash_password
 from billtrack.accounts.permissions import Role
 from billtrack.accounts.sessions import start_session
 from billtrack.customers.operations import open_account
@@ -20,6 +21,7 @@ PASSWORD = "a password of the bench alone"
 
 def open_browser(*, now: datetime) -> Callable[[str], None]:
     """Return a function that gets a page as a manager, from cookie to the last byte of HTML."""
+    password = hash_password(PASSWORD)
     with transaction():
         user = open_account(
             actor=audit.Actor(),
@@ -28,7 +30,7 @@ def open_browser(*, now: datetime) -> Callable[[str], None]:
             email="manager@bench.example",
             name="Manager",
             role=Role.MANAGER,
-            password=PASSWORD,
+            password=password,
         )
         token = start_session(user, now=now, address=None, user_agent=None)
     client = current_app.test_client()

@@ -10,6 +10,7 @@ import click
 
 from billtrack import audit
 from billtrack.accounts.api_keys import create_api_key, revoke_api_key
+from billtrack.accounts.credentials import hash_first_password
 from billtrack.accounts.key_rotation import MAX_GRACE, is_working, rotate_api_key
 from billtrack.accounts.models import ApiKey, User
 from billtrack.accounts.permissions import Breadth, Reach, Role
@@ -173,12 +174,12 @@ def _create_user(
 ) -> dict[str, Any]:
     account: dict[str, Any] = {"actor": SYSTEM, "email": email, "name": name, "role": role}
     with create_app().app_context():
+        hashed = None
+        if password is not None:
+            hashed = hash_first_password(password, email=email, name=name)
         with transaction():
             account |= {"now": datetime.now(UTC), "calendar": current_calendar()}
-            if invite:
-                user = invite_account(**account)
-            else:
-                user = open_account(**account, password=password)
+            user = invite_account(**account) if invite else open_account(**account, password=hashed)
         return {"id": user.id, "email": user.email, "name": user.name, "role": user.role}
 
 

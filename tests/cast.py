@@ -13,6 +13,7 @@ from werkzeug.test import TestResponse
 from billtrack import audit
 from billtrack.accounts.api_keys import create_api_key
 from billtrack.accounts.models import User
+from billtrack.accounts.passwords import hash_password
 from billtrack.accounts.permissions import Breadth, Reach, Role
 from billtrack.accounts.tokens import start_family
 from billtrack.customers.operations import open_account
@@ -96,6 +97,7 @@ def create_user(
     *, role: Role = Role.CUSTOMER, email: str = "someone@test.example", password: str | None = None
 ) -> User:
     """Create an account; a customer gets its subscription."""
+    hashed = hash_password(password) if password is not None else None
     with transaction():
         return open_account(
             actor=SYSTEM,
@@ -104,7 +106,7 @@ def create_user(
             email=email,
             name=email.partition("@")[0],
             role=role,
-            password=password,
+            password=hashed,
         )
 
 

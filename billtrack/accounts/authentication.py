@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from billtrack.accounts.credentials import VerifiedPassword
 from billtrack.accounts.models import User
 from billtrack.accounts.passwords import verify_password
 from billtrack.accounts.queries import find_user_by_email
@@ -15,16 +16,27 @@ class SignInRefused(UnauthenticatedError):
     code = "sign_in_refused"
 
 
-def authenticate(*, email: str, password: str) -> User:
-    """Return the active account; raises SignInRefused, after the same work for every address."""
+def verify_sign_in(*, email: str, password: str) -> VerifiedPassword:
+    """Return the proof that this is the password of the address, before the transaction.
+
+    Raises SignInRefused, after the same work for every address.
+    """
     user = find_user_by_email(email)
-    stored = user.password_hash if user else None
-    fits = verify_password(stored, password)
-    if user is not None and fits:
-        # Who changes the password ends what it opened. That waits for us, or we for it: else
-        # something could still be opened with the password before, and nobody would end it.
-        db.session.refresh(user, with_for_update={"key_share": True})
-        fits = user.password_hash == stored
-    if user is None or not fits or not user.is_active:
-        raise SignInRefused("E-mail and password do not match an active account.")
+    user_id, stored = (user.id, user.password_hash) if user is not None else (None, None)
+    if not verify_password(stored, password) or user_id is None or stored is None:
+        raise _refused()
+    return VerifiedPassword(user_id, stored)
+
+
+def authenticate(verified: VerifiedPassword) -> User:
+    """Return the active account whose password was verified; raises SignInRefused."""
+    # Who changes the password ends what it opened. That waits for us, or we for it: else
+    # something could still be opened with the password before, and nobody would end it.
+    user = db.session.get(User, verified.user_id, with_for_update={"key_share": True})
+    if user is None or user.password_hash != verified.stored or not user.is_active:
+        raise _refused()
     return user
+
+
+def _refused() -> SignInRefused:
+    return SignInRefused("E-mail and password do not match an active account.")

@@ -19,7 +19,7 @@ from billtrack.accounts.authority import (
 )
 from billtrack.accounts.links import end_links
 from billtrack.accounts.models import ApiKey, User
-from billtrack.accounts.passwords import hash_password
+from billtrack.accounts.passwords import HashedPassword
 from billtrack.accounts.permissions import Breadth, Reach, Role
 from billtrack.accounts.queries import find_user_by_email, get_user
 from billtrack.accounts.sessions import revoke_other_sessions
@@ -54,11 +54,11 @@ def create_user(
     email: str,
     name: str,
     role: Role,
-    password: str | None = None,
+    password: HashedPassword | None = None,
 ) -> User:
     """Create an account; without a password it cannot sign in, but can have API keys.
 
-    Raises InvalidError for a bad address, name or password and EmailTaken.
+    Raises InvalidError for a bad address or name and EmailTaken.
     """
     address = normalize_email(email)
     if find_user_by_email(address) is not None:
@@ -67,9 +67,7 @@ def create_user(
         email=address,
         name=checked_name(name),
         role=role,
-        password_hash=(
-            hash_password(password, about=(address, name)) if password is not None else None
-        ),
+        password_hash=password.text if password is not None else None,
         created_at=now,
     )
     db.session.add(user)

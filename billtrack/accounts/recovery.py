@@ -14,6 +14,7 @@ from billtrack.accounts.authority import lock_user, require_sign_in_change
 from billtrack.accounts.credentials import set_password
 from billtrack.accounts.links import Purpose, TooManyLinks, send_link, use_link
 from billtrack.accounts.models import OneTimeLink, User
+from billtrack.accounts.passwords import HashedPassword
 from billtrack.accounts.permissions import Reach
 from billtrack.accounts.queries import find_user, find_user_by_email
 from billtrack.core.errors import ConflictError, UnavailableError
@@ -94,10 +95,12 @@ def answer_request(run: Run) -> Callable[[], None]:
     return partial(_answer, run.job_id, run.payload.get("email", ""))
 
 
-def choose_password(secret: str, *, password: str, actor: audit.Actor, now: datetime) -> User:
+def choose_password(
+    secret: str, *, password: HashedPassword, actor: audit.Actor, now: datetime
+) -> User:
     """Set the password of the account whose link this is, once; all its browsers are signed out.
 
-    Raises LinkRefused, and InvalidError for a password that is none, which leaves the link.
+    Raises LinkRefused.
     """
     user = use_link(secret, now=now)
     by_owner = audit.Actor(user_id=user.id, address=actor.address, request_id=actor.request_id)

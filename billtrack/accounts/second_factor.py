@@ -16,9 +16,8 @@ from sqlalchemy import delete, select, update
 
 from billtrack import audit
 from billtrack.accounts.authority import lock_user, require_sign_in_change
-from billtrack.accounts.credentials import WrongPassword
+from billtrack.accounts.credentials import VerifiedPassword, lock_verified
 from billtrack.accounts.models import SecondFactor, User
-from billtrack.accounts.passwords import verify_password
 from billtrack.accounts.pending_sign_ins import end_pending_sign_ins
 from billtrack.accounts.permissions import Breadth, Reach
 from billtrack.accounts.recovery_codes import (
@@ -77,12 +76,12 @@ def find_proposed_secret(user_id: int, *, now: datetime) -> bytes | None:
     return unseal(proposed.sealed_secret, user_id=user_id) if proposed is not None else None
 
 
-def propose(user_id: int, *, password: str, now: datetime) -> None:
+def propose(verified: VerifiedPassword, *, now: datetime) -> None:
     """Make a secret for the account, in place of one that was proposed before.
 
     Raises WrongPassword and SecondFactorIsOn.
     """
-    user = _locked(user_id, password)
+    user = lock_verified(verified)
     if find_second_factor(user.id) is not None:
         raise SecondFactorIsOn("Your second factor is on. Switch it off to set up another one.")
     db.session.execute(delete(SecondFactor).where(SecondFactor.user_id == user.id))
@@ -137,25 +136,23 @@ def use_code(user: User, code: str, *, actor: audit.Actor, now: datetime) -> Pro
 
 
 def renew_recovery_codes(
-    user_id: int, *, password: str, code: str, actor: audit.Actor, now: datetime
+    verified: VerifiedPassword, *, code: str, actor: audit.Actor, now: datetime
 ) -> Sequence[str]:
     """Return ten new recovery codes in place of those before.
 
     Raises WrongPassword, NoSecondFactor and WrongCode.
     """
-    user = _proven(user_id, password, code, actor, now)
+    user = _proven(verified, code, actor, now)
     _note(Event.NEW_RECOVERY_CODES, user, actor, now)
     return make_recovery_codes(user.id, now=now)
 
 
-def switch_off(
-    user_id: int, *, password: str, code: str, actor: audit.Actor, now: datetime
-) -> None:
+def switch_off(verified: VerifiedPassword, *, code: str, actor: audit.Actor, now: datetime) -> None:
     """Let the password alone open the account again.
 
     Raises WrongPassword, NoSecondFactor and WrongCode.
     """
-    user = _proven(user_id, password, code, actor, now)
+    user = _proven(verified, code, actor, now)
     forget_second_factor(user.id)
     _note(Event.OFF, user, actor, now)
 
@@ -198,16 +195,8 @@ def _find_proposal(user_id: int, now: datetime) -> SecondFactor | None:
     return db.session.scalar(query)
 
 
-def _locked(user_id: int, password: str) -> User:
-    """Return the account whose password this is, locked; raises WrongPassword."""
-    user = db.session.get_one(User, user_id, with_for_update=True)
-    if not verify_password(user.password_hash, password):
-        raise WrongPassword.at("current_password", "This is not your present password.")
-    return user
-
-
-def _proven(user_id: int, password: str, code: str, actor: audit.Actor, now: datetime) -> User:
-    user = _locked(user_id, password)
+def _proven(verified: VerifiedPassword, code: str, actor: audit.Actor, now: datetime) -> User:
+    user = lock_verified(verified)
     if find_second_factor(user.id) is None:
         raise NoSecondFactor("Your second factor is off already.")
     use_code(user, code, actor=actor, now=now)

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from billtrack import audit
 from billtrack.accounts.authentication import authenticate
+from billtrack.accounts.credentials import VerifiedPassword
 from billtrack.accounts.models import User
 from billtrack.accounts.pending_sign_ins import begin_sign_in, take_pending_user
 from billtrack.accounts.second_factor import Proof, find_second_factor, use_code
@@ -23,12 +24,12 @@ class CodeDue:
     token: str
 
 
-def prove_password(*, email: str, password: str, now: datetime) -> User | CodeDue:
+def prove_password(verified: VerifiedPassword, *, now: datetime) -> User | CodeDue:
     """Return the account if the password opens it, or else what a code has to come with.
 
     Raises SignInRefused.
     """
-    user = authenticate(email=email, password=password)
+    user = authenticate(verified)
     if find_second_factor(user.id) is None:
         return user
     return CodeDue(user, begin_sign_in(user.id, now=now))

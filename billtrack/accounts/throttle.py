@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
+from enum import StrEnum
 from hashlib import blake2b
 
 from sqlalchemy import case, delete, update
@@ -33,6 +34,18 @@ MOST_AT_ACCOUNT = 100
 MOST_CODES = 10
 """Codes at one account from everywhere: only who knows its password comes to try one."""
 KEPT = timedelta(hours=1)
+
+
+class NewPassword(StrEnum):
+    """The ways to set a password; each account has a budget for each."""
+
+    CHANGE = "change"
+    LINK = "link"
+    NEW_ACCOUNT = "new_account"
+
+
+MOST_PASSWORDS = {NewPassword.CHANGE: 10, NewPassword.LINK: 10, NewPassword.NEW_ACCOUNT: 100}
+"""New passwords in a window, taken or not: judging and hashing one costs much work."""
 
 
 class TooManyTries(TooManyRequestsError):
@@ -62,6 +75,15 @@ def count_code(
     email = email.strip().lower()
     subjects = [*_by_width(email, address), _codes_of(email)]
     return _count(subjects, email=email, actor=actor, now=now)
+
+
+def count_password(way: NewPassword, *, account_id: int, now: datetime) -> TooManyTries | None:
+    """Count a new password before it is judged; return what refuses it.
+
+    `account_id` is the account whose password is set; of a new account, who opens it.
+    """
+    tries, ends_at = _add_one(_digest("password", way, str(account_id)), now)
+    return _refuse(ends_at - now) if tries > MOST_PASSWORDS[way] else None
 
 
 def forgive(*, email: str, address: str | None) -> None:

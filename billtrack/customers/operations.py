@@ -8,6 +8,7 @@ from billtrack import audit
 from billtrack.accounts import operations
 from billtrack.accounts.models import User
 from billtrack.accounts.operations import create_user
+from billtrack.accounts.passwords import HashedPassword
 from billtrack.accounts.permissions import Breadth, Reach, Role
 from billtrack.accounts.recovery import invite
 from billtrack.core.periods import BillingCalendar, Month
@@ -24,7 +25,7 @@ def open_account(
     email: str,
     name: str,
     role: Role,
-    password: str | None = None,
+    password: HashedPassword | None = None,
 ) -> User:
     """Create the account; a customer starts on the standard plan from the 1st of the month.
 

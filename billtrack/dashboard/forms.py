@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from http import HTTPStatus
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -18,7 +19,7 @@ from wtforms.validators import (
 )
 
 from billtrack.accounts.passwords import MAX_LENGTH, MIN_LENGTH
-from billtrack.core.errors import BilltrackError
+from billtrack.core.errors import BilltrackError, TooManyRequestsError
 from billtrack.dashboard.fields import (
     NO_QUANTITY,
     TOO_LONG,
@@ -44,6 +45,14 @@ def show_error(form: FlaskForm, error: BilltrackError) -> None:
         field.errors = [error.detail]
     if not fields:
         form.form_errors.append(error.detail)
+
+
+def show_refusal(form: FlaskForm, error: BilltrackError) -> tuple[int, dict[str, str]]:
+    """Put the error into the form; return the status and the headers of its page."""
+    show_error(form, error)
+    if isinstance(error, TooManyRequestsError):
+        return HTTPStatus.TOO_MANY_REQUESTS, {"Retry-After": str(error.retry_after)}
+    return HTTPStatus.UNPROCESSABLE_ENTITY, {}
 
 
 def _day_field(label: str, name: str) -> DayField:

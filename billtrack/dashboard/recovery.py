@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from flask import flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from billtrack import access
+from billtrack import access, attempts
 from billtrack.accounts import links, recovery
 from billtrack.accounts.models import User
+from billtrack.accounts.passwords import hash_password
+from billtrack.accounts.throttle import NewPassword, TooManyTries
 from billtrack.core.errors import InvalidError
 from billtrack.dashboard.blueprint import dashboard
-from billtrack.dashboard.forms import ForgotPasswordForm, show_error
+from billtrack.dashboard.forms import ForgotPasswordForm, show_refusal
 from billtrack.dashboard.settings_forms import ChoosePasswordForm
 from billtrack.db import transaction
 
@@ -46,29 +49,34 @@ def choose_password() -> ResponseReturnValue:
     if not form.validate_on_submit():
         return _form_page(form, owner, status=422 if form.is_submitted() else 200)
     try:
-        _choose(form)
+        _choose(form, owner)
     except links.LinkRefused:
         return _refused()
-    except InvalidError as error:
-        show_error(form, error)
-        return _form_page(form, owner, status=422)
+    except (InvalidError, TooManyTries) as error:
+        status, headers = show_refusal(form, error)
+        return _form_page(form, owner, status=status, headers=headers)
     flash("Your password is set. Sign in with it.", "ok")
     return redirect(url_for("dashboard.sign_in"), code=303)
 
 
-def _choose(form: ChoosePasswordForm) -> None:
+def _choose(form: ChoosePasswordForm, owner: User) -> None:
+    about = (owner.email, owner.name)
+    attempts.count_password(NewPassword.LINK, account_id=owner.id)
+    password = hash_password(form.password.data, about=about)
     with transaction():
         recovery.choose_password(
             form.token.data,
-            password=form.password.data,
+            password=password,
             actor=access.actor(),
             now=datetime.now(UTC),
         )
 
 
-def _form_page(form: ChoosePasswordForm, owner: User, *, status: int) -> ResponseReturnValue:
+def _form_page(
+    form: ChoosePasswordForm, owner: User, *, status: int, headers: Mapping[str, str] = {}
+) -> ResponseReturnValue:
     page = render_template("dashboard/sign_in/choose_password.html", form=form, owner=owner.email)
-    return page, status, SECRET_ADDRESS
+    return page, status, {**SECRET_ADDRESS, **headers}
 
 
 def _refused() -> ResponseReturnValue:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from functools import partial
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -16,6 +15,7 @@ from flask_wtf import FlaskForm
 
 from billtrack import access, attempts
 from billtrack.accounts import second_factor as factors
+from billtrack.accounts.credentials import VerifiedPassword
 from billtrack.accounts.models import User
 from billtrack.accounts.permissions import Permission
 from billtrack.accounts.queries import get_user
@@ -24,7 +24,7 @@ from billtrack.accounts.second_factor_secrets import address_of, as_text
 from billtrack.accounts.throttle import TooManyTries
 from billtrack.core.errors import BilltrackError, InvalidError, NotFoundError
 from billtrack.dashboard.blueprint import dashboard
-from billtrack.dashboard.forms import CodeForm, show_error
+from billtrack.dashboard.forms import CodeForm, show_refusal
 from billtrack.dashboard.settings import render_section
 from billtrack.dashboard.settings_forms import PasswordAndCodeForm, PresentPasswordForm
 from billtrack.db import transaction
@@ -55,9 +55,10 @@ def propose_second_factor() -> ResponseReturnValue:
     form, me = PresentPasswordForm(), _me()
     if not form.validate():
         return _page(form), HTTPStatus.UNPROCESSABLE_ENTITY
-    propose = partial(_propose, me.id, form.current_password.data)
     try:
-        attempts.attempt_sign_in(me.email, propose)
+        verified = attempts.attempt_password(me, form.current_password.data)
+        with transaction():
+            factors.propose(verified, now=datetime.now(UTC))
     except factors.SecondFactorIsOn:
         return _back()
     except (InvalidError, TooManyTries) as error:
@@ -138,10 +139,6 @@ def switch_second_factor_off() -> ResponseReturnValue:
     return _back()
 
 
-def _propose(user_id: int, password: str, now: datetime) -> None:
-    factors.propose(user_id, password=password, now=now)
-
-
 def _confirm(code: str) -> Sequence[str]:
     who = access.principal()
     with transaction():
@@ -158,21 +155,17 @@ def _confirm(code: str) -> Sequence[str]:
 
 def _prove(form: PasswordAndCodeForm, change: Callable[..., T]) -> T:
     """Make a change that takes password and code; tries are counted like those to sign in."""
-    me, actor = _me(), access.actor()
-    password, code = form.current_password.data, form.code.data
+    actor, code = access.actor(), form.code.data
 
-    def attempt(now: datetime) -> T:
-        return change(me.id, password=password, code=code, actor=actor, now=now)
+    def attempt(verified: VerifiedPassword, now: datetime) -> T:
+        return change(verified, code=code, actor=actor, now=now)
 
-    return attempts.attempt_code(me, attempt)
+    return attempts.attempt_password_and_code(_me(), form.current_password.data, attempt)
 
 
 def _refuse(form: FlaskForm, error: BilltrackError) -> ResponseReturnValue:
-    show_error(form, error)
-    if isinstance(error, TooManyTries):
-        headers = {"Retry-After": str(error.retry_after)}
-        return _page(form), HTTPStatus.TOO_MANY_REQUESTS, headers
-    return _page(form), HTTPStatus.UNPROCESSABLE_ENTITY
+    status, headers = show_refusal(form, error)
+    return _page(form), status, headers
 
 
 def _page(form: FlaskForm | None) -> str:

@@ -8,14 +8,16 @@ from typing import Any
 from flask import flash, redirect, render_template, session, url_for
 from flask.typing import ResponseReturnValue
 
-from billtrack import access
+from billtrack import access, attempts
 from billtrack.accounts import credentials, operations, queries, sessions, tokens
 from billtrack.accounts.models import TokenFamily, User, UserSession
+from billtrack.accounts.passwords import hash_password
 from billtrack.accounts.permissions import Permission
 from billtrack.accounts.second_factor import find_second_factor
+from billtrack.accounts.throttle import NewPassword, TooManyTries
 from billtrack.core.errors import InvalidError
 from billtrack.dashboard.blueprint import dashboard
-from billtrack.dashboard.forms import show_error
+from billtrack.dashboard.forms import show_error, show_refusal
 from billtrack.dashboard.settings_forms import PasswordForm, ProfileForm
 from billtrack.db import transaction
 from billtrack.present.browsers import browser_name
@@ -82,8 +84,9 @@ def change_password() -> ResponseReturnValue:
             _set_password(form)
             flash("Your password is changed. Every other browser is signed out.", "ok")
             return redirect(url_for("dashboard.profile"), code=303)
-    except InvalidError as error:
-        show_error(form, error)
+    except (InvalidError, TooManyTries) as error:
+        status, headers = show_refusal(form, error)
+        return _profile(_profile_form(), form), status, headers
     return _profile(_profile_form(), form), 422
 
 
@@ -191,13 +194,16 @@ def _save(form: ProfileForm) -> None:
 
 
 def _set_password(form: PasswordForm) -> None:
-    who = access.principal()
+    who, me = access.principal(), _me()
+    about = (me.email, me.name)
+    attempts.count_password(NewPassword.CHANGE, account_id=who.user_id)
+    verified = attempts.attempt_password(me, form.current_password.data)
+    password = hash_password(form.password.data, about=about)
     with transaction():
         token = credentials.change_password(
-            who.user_id,
+            verified,
             session_id=who.session_id,
-            current=form.current_password.data,
-            password=form.password.data,
+            password=password,
             actor=access.actor(),
             now=datetime.now(UTC),
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from functools import partial
 
 from flask import flash, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
@@ -11,6 +10,7 @@ from flask.typing import ResponseReturnValue
 from billtrack import access, attempts
 from billtrack.accounts import sessions
 from billtrack.accounts.authentication import SignInRefused
+from billtrack.accounts.credentials import VerifiedPassword, hash_first_password
 from billtrack.accounts.permissions import Permission, Role
 from billtrack.accounts.queries import has_administrator
 from billtrack.accounts.signing_in import CodeDue, prove_password
@@ -45,7 +45,7 @@ def sign_in() -> ResponseReturnValue:
         status = 422 if form.is_submitted() else 200
         return render_template("dashboard/sign_in/sign_in.html", form=form), status
     try:
-        found = attempts.attempt_sign_in(form.email.data, partial(_try, form))
+        found = attempts.attempt_sign_in(form.email.data, form.password.data, _try)
     except SignInRefused:
         return _refuse(form, "The e-mail address or the password is wrong.", 401)
     except TooManyTries as error:
@@ -56,8 +56,8 @@ def sign_in() -> ResponseReturnValue:
     return redirect(wanted_page(), code=303)
 
 
-def _try(form: SignInForm, now: datetime) -> str | CodeDue:
-    found = prove_password(email=form.email.data, password=form.password.data, now=now)
+def _try(verified: VerifiedPassword, now: datetime) -> str | CodeDue:
+    found = prove_password(verified, now=now)
     if isinstance(found, CodeDue):
         return found
     agent = request.user_agent.string
@@ -112,6 +112,8 @@ def set_up() -> ResponseReturnValue:
 
 
 def _create_administrator(form: SetUpForm, token: str) -> None:
+    email, name = form.email.data, form.name.data
+    password = hash_first_password(form.password.data, email=email, name=name)
     with transaction():
         # Again inside: of two visitors with the same link only one gets in.
         require_setup_token(token)
@@ -119,10 +121,10 @@ def _create_administrator(form: SetUpForm, token: str) -> None:
             actor=access.actor(),
             now=datetime.now(UTC),
             calendar=current_calendar(),
-            email=form.email.data,
-            name=form.name.data,
+            email=email,
+            name=name,
             role=Role.ADMIN,
-            password=form.password.data,
+            password=password,
         )
         void_setup_token()
 

@@ -13,6 +13,7 @@ from zlib import crc32
 
 from billtrack import audit
 from billtrack.accounts.models import User
+from billtrack.accounts.passwords import HashedPassword, hash_password
 from billtrack.accounts.permissions import Role
 from billtrack.accounts.queries import find_user_by_email
 from billtrack.config import Settings
@@ -67,7 +68,10 @@ def load_demo(settings: Settings, *, now: datetime) -> None:
     if found is not None and found.demo_loaded_at is not None:
         return
     calendar = BillingCalendar(settings.timezone)
-    passwords = {account.email: account.password for account in demo_accounts(settings)}
+    passwords = {
+        account.email: hash_password(account.password, about=[account.email])
+        for account in demo_accounts(settings)
+    }
     with transaction():
         staff = [
             _account(email, name, role, passwords, calendar, now) for email, name, role in STAFF
@@ -132,7 +136,7 @@ def _account(
     email: str,
     name: str,
     role: Role,
-    passwords: Mapping[str, str],
+    passwords: Mapping[str, HashedPassword],
     calendar: BillingCalendar,
     now: datetime,
 ) -> User:

@@ -19,6 +19,7 @@ from werkzeug.test import TestResponse
 from billtrack.accounts import access_tokens, operations, tokens
 from billtrack.accounts.credentials import set_password
 from billtrack.accounts.models import TokenFamily, User
+from billtrack.accounts.passwords import hash_password
 from billtrack.accounts.permissions import Breadth, Reach, Role
 from billtrack.config import Settings
 from billtrack.core.periods import Month
@@ -237,10 +238,11 @@ def test_it_is_refused_for_an_account_that_is_only_marked(member: Member) -> Non
 
 
 def test_it_ends_when_the_password_changes(member: Member) -> None:
+    hashed = hash_password(NEW_PASSWORD)
     with transaction():
         set_password(
             member.id,
-            password=NEW_PASSWORD,
+            password=hashed,
             keep_session_id=None,
             actor=SYSTEM,
             now=datetime.now(UTC),

@@ -9,9 +9,10 @@ from apiflask import APIFlask
 from sqlalchemy import update
 
 from billtrack.accounts import sessions
-from billtrack.accounts.authentication import SignInRefused, authenticate
-from billtrack.accounts.credentials import WrongPassword, change_password
+from billtrack.accounts.authentication import SignInRefused, authenticate, verify_sign_in
+from billtrack.accounts.credentials import WrongPassword, change_password, verify_current_password
 from billtrack.accounts.models import User, UserSession
+from billtrack.accounts.passwords import hash_password
 from billtrack.accounts.sessions import IDLE_LIMIT, SessionNotFound
 from billtrack.audit import Actor
 from billtrack.audit.models import AuditEntry, AuditPersonalValue
@@ -29,9 +30,10 @@ def ada(app: APIFlask) -> User:
 
 
 def sign_in(user: User, password: str = PASSWORD) -> str:
+    verified = verify_sign_in(email=user.email, password=password)
     with transaction():
         return sessions.start_session(
-            authenticate(email=user.email, password=password),
+            authenticate(verified),
             now=datetime.now(UTC),
             address="192.0.2.7",
             user_agent="Firefox/140.0",
@@ -52,12 +54,13 @@ def session_id_of(token: str) -> int:
 
 def change(user: User, token: str, *, current: str = PASSWORD, password: str = NEW) -> str:
     session_id = session_id_of(token)
+    verified = verify_current_password(user.id, current)
+    hashed = hash_password(password)
     with transaction():
         return change_password(
-            user.id,
+            verified,
             session_id=session_id,
-            current=current,
-            password=password,
+            password=hashed,
             actor=Actor(user_id=user.id, address="192.0.2.7"),
             now=datetime.now(UTC),
         )

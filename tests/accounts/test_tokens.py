@@ -15,6 +15,7 @@ from werkzeug.test import TestResponse
 from billtrack.accounts import throttle
 from billtrack.accounts.credentials import set_password
 from billtrack.accounts.models import RefreshToken, TokenFamily, User
+from billtrack.accounts.passwords import hash_password
 from billtrack.accounts.permissions import Role
 from billtrack.audit.models import AuditEntry
 from billtrack.db import transaction
@@ -160,10 +161,11 @@ def test_it_takes_no_other_credential_for_a_refresh_token(app: APIFlask, user: U
 
 def test_it_ends_with_the_password(app: APIFlask, user: User) -> None:
     pair = start(app, user)
+    hashed = hash_password(NEW_PASSWORD)
     with transaction():
         set_password(
             user.id,
-            password=NEW_PASSWORD,
+            password=hashed,
             keep_session_id=None,
             actor=SYSTEM,
             now=datetime.now(UTC),
@@ -173,12 +175,12 @@ def test_it_ends_with_the_password(app: APIFlask, user: User) -> None:
 
 
 def test_it_ends_what_is_opened_while_the_password_changes(app: APIFlask, user: User) -> None:
-    db.session.rollback()
+    hashed = hash_password(NEW_PASSWORD)
     with ThreadPoolExecutor(1) as pool:
         with transaction():
             set_password(
                 user.id,
-                password=NEW_PASSWORD,
+                password=hashed,
                 keep_session_id=None,
                 actor=SYSTEM,
                 now=datetime.now(UTC),

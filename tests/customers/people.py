@@ -17,6 +17,7 @@ from sqlalchemy import inspect, select, text
 
 from billtrack.accounts.credentials import set_password
 from billtrack.accounts.models import User
+from billtrack.accounts.passwords import hash_password
 from billtrack.accounts.recovery import PASSWORD_REQUEST, answer_request
 from billtrack.accounts.throttle import MOST_HERE
 from billtrack.config import Settings
@@ -194,9 +195,10 @@ def _says(content: str, words: Iterable[str]) -> bool:
 
 
 def _sign_in(user: User) -> None:
+    hashed = hash_password(PASSWORD)
     with transaction():
         set_password(
-            user.id, password=PASSWORD, keep_session_id=None, actor=SYSTEM, now=datetime.now(UTC)
+            user.id, password=hashed, keep_session_id=None, actor=SYSTEM, now=datetime.now(UTC)
         )
     options: dict[str, Any] = {"headers": AGENT, "environ_base": HERE}
     assert _send("/sign-in", [{"email": user.email, "password": PASSWORD}], **options) == 303

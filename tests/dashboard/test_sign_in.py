@@ -12,7 +12,7 @@ from argon2 import PasswordHasher
 from sqlalchemy import update
 
 from billtrack.accounts import passwords
-from billtrack.accounts.authentication import SignInRefused, authenticate
+from billtrack.accounts.authentication import SignInRefused, verify_sign_in
 from billtrack.accounts.models import User, UserSession
 from billtrack.accounts.permissions import Role
 from billtrack.accounts.sessions import IDLE_LIMIT, LIFETIME
@@ -36,8 +36,7 @@ def sign_in(visitor: Visitor, email: str, password: str = PASSWORD, *, next_: st
 
 
 def try_password(email: str) -> None:
-    with transaction():
-        authenticate(email=email, password="wrong horse battery")
+    verify_sign_in(email=email, password="wrong horse battery")
 
 
 def deactivate(user: User) -> None:

@@ -297,14 +297,14 @@ class Browser:
     def get(self, path: str) -> Answer:
         return self._ask("GET", path)
 
-    def submit(self, path: str, **fields: str) -> Answer:
+    def submit(self, path: str, to: str | None = None, /, **fields: str) -> Answer:
         """Open the page, fill in its form and send it; redirects are not followed."""
         page = self.get(path)
         token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', page.text)
         assert token is not None, page.text
         body = urlencode({**fields, "csrf_token": token[1]})
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
-        return self._ask("POST", path, body=body, headers=headers)
+        return self._ask("POST", to or path, body=body, headers=headers)
 
     def sign_in(self, email: str, password: str) -> Answer:
         return self.submit("/sign-in", email=email, password=password)

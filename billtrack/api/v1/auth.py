@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 
 from billtrack import access, attempts
 from billtrack.accounts import access_tokens, tokens
+from billtrack.accounts.credentials import VerifiedPassword
 from billtrack.accounts.models import User
 from billtrack.accounts.second_factor import Proof, WrongCode
 from billtrack.accounts.signing_in import CodeDue, prove_code, prove_password
@@ -95,7 +96,7 @@ def issue_token(json_data: SignIn) -> dict[str, Any]:
 
     An account with a second factor takes its code, too: `otp`.
     """
-    found = attempts.attempt_sign_in(json_data.email, partial(_try, json_data))
+    found = attempts.attempt_sign_in(json_data.email, json_data.password, _try)
     pair = _with_code(found, json_data.otp) if isinstance(found, CodeDue) else found
     return _tokens_json(pair)
 
@@ -126,8 +127,8 @@ def revoke_token(json_data: RefreshTokenIn) -> dict[str, Any]:
     return {"status": "revoked"}
 
 
-def _try(asked: SignIn, now: datetime) -> tokens.TokenPair | CodeDue:
-    found = prove_password(email=asked.email, password=asked.password, now=now)
+def _try(verified: VerifiedPassword, now: datetime) -> tokens.TokenPair | CodeDue:
+    found = prove_password(verified, now=now)
     return found if isinstance(found, CodeDue) else _start(found, None, now)
 
 

@@ -8,13 +8,16 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from billtrack import access
+from billtrack import access, attempts
 from billtrack.accounts import operations, queries, recovery
 from billtrack.accounts.authority import require_creation
 from billtrack.accounts.commands import Answer
+from billtrack.accounts.credentials import hash_first_password
 from billtrack.accounts.models import OneTimeLink, User
+from billtrack.accounts.passwords import HashedPassword
 from billtrack.accounts.permissions import Breadth, Permission, Reach, Role
 from billtrack.accounts.queries import UserFilter
+from billtrack.accounts.throttle import NewPassword
 from billtrack.api.v1.blueprint import api
 from billtrack.api.v1.idempotency import create_once
 from billtrack.api.v1.schemas import (
@@ -152,11 +155,12 @@ def create_user(json_data: NewUser) -> tuple[dict[str, Any], int, dict[str, str]
     now = datetime.now(UTC)
     role = Role(json_data.role)
     reach = access.reach(Permission.USERS_WRITE)
+    password = _hash_password(json_data)
 
     def create() -> Answer:
         with_password = json_data.password is not None
         require_creation(role, reach=reach, with_password=with_password)
-        user = _open_account(json_data, role, now)
+        user = _open_account(json_data, role, password, now)
         return Answer(201, user_json(user), f"/api/v1/users/{user.id}")
 
     return create_once(json_data.model_dump(mode="json"), now=now, create=create)
@@ -266,7 +270,16 @@ def user_json(user: User) -> dict[str, Any]:
     }
 
 
-def _open_account(asked: NewUser, role: Role, now: datetime) -> User:
+def _hash_password(asked: NewUser) -> HashedPassword | None:
+    if asked.password is None:
+        return None
+    attempts.count_password(NewPassword.NEW_ACCOUNT, account_id=access.principal().user_id)
+    return hash_first_password(asked.password, email=asked.email, name=asked.name)
+
+
+def _open_account(
+    asked: NewUser, role: Role, password: HashedPassword | None, now: datetime
+) -> User:
     account: dict[str, Any] = {
         "actor": access.actor(),
         "now": now,
@@ -277,7 +290,7 @@ def _open_account(asked: NewUser, role: Role, now: datetime) -> User:
     }
     if asked.invite:
         return invite_account(**account)
-    return open_account(**account, password=asked.password)
+    return open_account(**account, password=password)
 
 
 def _send(

@@ -1,0 +1,69 @@
+"""Customers who change their passwords hold up nobody who records usage."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from billtrack.accounts.permissions import Role
+from tests.accounts.test_guessing import SLOW
+from tests.cast import PASSWORD, create_user
+from tests.scenarios.accounts import create_account
+from tests.scenarios.conftest import Site
+from tests.scenarios.harness import Browser, Installation
+
+CHANGES = 5
+EMAIL = "slow@test.example"
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    """A running installation on SQLite, where one writes at a time."""
+    return Site(Installation(tmp_path))
+
+
+def test_recording_does_not_wait_for_a_password_that_is_slow_to_judge(site: Site) -> None:
+    installation = site.installation
+    provider = create_account(installation, Role.PROVIDER, "provider@test.example")
+    customer = create_account(installation, Role.CUSTOMER, "customer@test.example")
+    with installation.inside():
+        create_user(email=EMAIL, password=PASSWORD)
+    browser = Browser(installation)
+    assert browser.sign_in(EMAIL, PASSWORD).status == 303
+    is_over = threading.Event()
+    slow = list(SLOW.values())[:CHANGES]
+
+    def change() -> list[int]:
+        current, statuses = PASSWORD, []
+        for new in slow:
+            typed = {"current_password": current, "password": new, "password_again": new}
+            answer = browser.submit("/settings/profile", "/settings/password", **typed)
+            statuses.append(answer.status)
+            current = new if answer.status == 303 else current
+        is_over.set()
+        return statuses
+
+    def record() -> list[float]:
+        body = {"user_id": customer.id, "event": "api_calls", "quantity": 1}
+        seconds = []
+        while not is_over.is_set():
+            started = time.monotonic()
+            answer = installation.ask("POST", "/api/v1/usage/", key=provider.key, body=body)
+            seconds.append(time.monotonic() - started)
+            assert answer.status == 201, answer.text
+        return seconds
+
+    with ThreadPoolExecutor(2) as threads:
+        changing, recording = threads.submit(change), threads.submit(record)
+        statuses, seconds = changing.result(), recording.result()
+    assert len(statuses) == CHANGES
+    assert set(statuses) <= {303, 422}
+    assert 303 in statuses
+    assert len(seconds) > CHANGES
+    assert max(seconds) < 2
+    assert site.up.stop() == 0
+    installation.close()
