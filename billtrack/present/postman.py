@@ -1,256 +1,268 @@
 """The OpenAPI document as a Postman collection (format 2.1) that runs from top to bottom.
 
-Folders and requests are ordered so that what an answer brings (the id of an account, of a
-record, of a job) is known before it is asked for; what undoes something comes last.
+A run works on an account of its own. Folders are sorted so that an id is known before a
+request needs it. The first folder starts the run, the last one takes everything back.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from billtrack.present.api_reference import body_example, body_schema, resolved
+from billtrack.present.api_reference import body_example, body_schema
+from billtrack.present.postman_run import (
+    BODIES,
+    BY_THE_ACCOUNT,
+    FIELDS,
+    GIVES,
+    NEEDS,
+    QUERIES,
+    RUN_VARIABLES,
+    SET_UP,
+    STATUSES,
+    TAKES_BACK,
+    VARIABLES,
+)
+from billtrack.present.postman_scripts import after, before
 
 JsonDict = Mapping[str, Any]
 
 FORMAT = "https://schema.getpostman.com/json/collection/v2.1.0/collection.json"
 BASE_URL = "http://localhost:6009"
-ABOUT = (
-    "Put the address of your installation into `baseUrl` and the API key of an administrator "
-    "into `apiKey`. Run the whole collection, or requests one by one: ids are taken over from "
-    "answers. It opens an account, records usage for it, and takes all of that back at the end."
-)
-CLEAN_UP = "Clean up"
-ENDINGS = {"archive", "deactivate", "reverse", "revoke", "void"}
-FRESH = {"email": "{{$guid}}@kiln.example", "idempotency_key": "{{$guid}}"}
-"""Fields that must be new each time the request is sent."""
+ABOUT = """\
+Set `baseUrl` to the address of your installation and `apiKey` to an API key of an administrator. \
+Then run the whole collection from top to bottom.
 
-MAY_BE_REFUSED: dict[str, tuple[int, ...]] = {
-    # No job has failed, no password is there.
-    **dict.fromkeys(("retry_job", "reset_password"), (409,)),
-    # It wants the address of the account, lest the whole collection erases somebody.
-    "erase_user": (422,),
-    # What was sent just now is counted in a moment.
-    **dict.fromkeys(("show_source", "list_source_hours"), (404,)),
-    **dict.fromkeys(("show_rejected_record", "replay_rejected_record"), (404,)),
-    # Neither a password nor a token lies in the collection.
-    **dict.fromkeys(("issue_token", "refresh_token"), (401, 429)),
-}
-"""What is refused where all is well, and how."""
+The run opens a customer account and changes only this account. It makes two API keys for the \
+account. They can only read, and they expire after an hour. One letter goes to the address of the \
+account, which does not exist.
+
+The folder "Clean up" takes everything back. It revokes the tokens and the API keys, reverses the \
+usage records, and deactivates and erases the account. The account remains without name and \
+address, with usage that adds up to zero. The audit log and the counts under "Sources" remain too.
+
+A request is skipped while the run has no id for it. A folder alone therefore changes nothing; \
+only "Set up" opens the account. If a run stops half-way, run "Clean up" with the same `baseUrl`.
+
+"Me" shows the account of `apiKey`. "Sources", "Rejected-records" and the reconciliation read what \
+this account sent; the list of sources shows its first entry only. Plans, meters and health are \
+the same for everybody.\
+"""
+FIRST, LAST = "Set up", "Clean up"
 
 _PARAMETER = re.compile(r"\{(\w+)\}")
+_RUN_VARIABLE = re.compile(r"\{\{(run\w+)\}\}")
 
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """A request: the variables it needs, and those its answer gives, by property."""
+    """A request; `taken_back` is the variable of what it takes back, or empty."""
 
     method: str
     path: str
     operation: JsonDict
-    needs: frozenset[str]
-    gives: Mapping[str, str]
+    taken_back: str = ""
+
+    @property
+    def id(self) -> str:
+        return str(self.operation["operationId"])
 
     @property
     def folder(self) -> str:
-        is_ending = self.path.rpartition("/")[2] in ENDINGS or self.method == "delete"
-        return CLEAN_UP if is_ending else str(self.operation["tags"][0])
+        if self.id == SET_UP:
+            return FIRST
+        return LAST if self.taken_back else str(self.operation["tags"][0])
 
     @property
-    def order(self) -> tuple[bool, bool]:
-        return not self.gives, self.method != "get"
+    def order(self) -> tuple[int, bool, bool]:
+        place = list(TAKES_BACK).index(self.id) if self.taken_back else 0
+        return place, self.id not in GIVES, self.method != "get"
+
+    def variable(self, parameter: str) -> str:
+        """Name the variable: `runUserId` for user_id; `planCode` for the code of /plans/{code}."""
+        if self.taken_back:
+            return self.taken_back
+        if parameter in VARIABLES.get(self.id, {}):
+            return VARIABLES[self.id][parameter]
+        if parameter.endswith("_id"):
+            return _camel(f"run_{parameter}")
+        resource = self.path.partition(f"/{{{parameter}}}")[0].rpartition("/")[2]
+        return _camel(f"{resource.removesuffix('s')}_{parameter}")
 
 
 def collection(spec: JsonDict) -> dict[str, Any]:
-    """Return the collection that holds every operation of the document once."""
-    variables = _variables(spec)
-    calls = [
-        _call(spec, method, path, operation, variables.keys())
-        for path, operations in spec["paths"].items()
-        for method, operation in operations.items()
-    ]
-    title = str(spec["info"]["title"])
+    """Return the collection that holds every operation of the document."""
+    calls = sorted(_calls(spec), key=lambda call: call.order)
+    variables = {"baseUrl": BASE_URL, "apiKey": "", **_codes(calls)}
+    variables |= dict.fromkeys(RUN_VARIABLES, "")
     return {
-        "info": {"name": title, "description": ABOUT, "schema": FORMAT},
-        "auth": {
-            "type": "bearer",
-            "bearer": [{"key": "token", "value": "{{apiKey}}", "type": "string"}],
-        },
+        "info": {"name": str(spec["info"]["title"]), "description": ABOUT, "schema": FORMAT},
+        "auth": _bearer("apiKey"),
         "variable": [
-            {"key": name, "value": value, "type": "string"}
-            for name, value in {"baseUrl": BASE_URL, "apiKey": "", **variables}.items()
+            {"key": name, "value": value, "type": "string"} for name, value in variables.items()
         ],
         "item": [
-            {"name": folder, "item": [_item(spec, call, variables.keys()) for call in inside]}
-            for folder, inside in _folders(calls)
+            {"name": folder, "item": [item for _, item in inside]}
+            for folder, inside in _folders([(call, _item(spec, call)) for call in calls])
         ],
     }
 
 
-def _variables(spec: JsonDict) -> dict[str, str]:
-    """Return the variable of every parameter in a path, with its example."""
+def _calls(spec: JsonDict) -> Iterator[_Call]:
+    """Yield every operation; one that cleans up for each variable that it takes back."""
+    for path, operations in spec["paths"].items():
+        for method, operation in operations.items():
+            for taken_back in TAKES_BACK.get(operation["operationId"], [""]):
+                yield _Call(method, path, operation, taken_back)
+
+
+def _codes(calls: Sequence[_Call]) -> dict[str, str]:
+    """Return the codes in paths that exist everywhere, by variable."""
     return {
-        _variable(path, parameter["name"]): str(parameter["example"])
-        for path, operations in spec["paths"].items()
-        for operation in operations.values()
-        for parameter in operation["parameters"]
-        if parameter["in"] == "path"
+        call.variable(parameter["name"]): parameter["example"]
+        for call in calls
+        for parameter in call.operation["parameters"]
+        if parameter["in"] == "path" and not parameter["name"].endswith("_id")
     }
-
-
-def _variable(path: str, parameter: str) -> str:
-    """Name the variable: `userId` for user_id; `planCode` for the code of /plans/{code}."""
-    if not parameter.endswith("_id"):
-        resource = path.partition(f"/{{{parameter}}}")[0].rpartition("/")[2]
-        parameter = f"{resource.removesuffix('s').replace('-', '_')}_{parameter}"
-    return _camel(parameter)
 
 
 def _camel(name: str) -> str:
-    first, *others = name.split("_")
+    first, *others = name.replace("-", "_").split("_")
     return first + "".join(part.capitalize() for part in others)
+
+
+def _bearer(variable: str) -> dict[str, Any]:
+    token = {"key": "token", "value": _use(variable), "type": "string"}
+    return {"type": "bearer", "bearer": [token]}
 
 
 def _use(variable: str) -> str:
     return "{{" + variable + "}}"
 
 
-def _call(
-    spec: JsonDict, method: str, path: str, operation: JsonDict, variables: Collection[str]
-) -> _Call:
-    properties = _answer_properties(spec, operation) if method == "post" else set()
-    gives = {name: name for name in variables if name in properties}
-    inside = path.rstrip("/") + "/"
-    for longer in spec["paths"]:
-        found = _PARAMETER.match(longer.removeprefix(inside)) if inside in longer else None
-        if found is not None:
-            given = "id" if found[1].endswith("_id") else found[1]
-            gives |= {_variable(longer, found[1]): given} if given in properties else {}
-    named = {_variable(path, name) for name in _PARAMETER.findall(path)}
-    sent = _body(spec, operation, variables)
-    named |= {name for name in variables if _use(name) in sent}
-    return _Call(method, path, operation, frozenset(named), gives)
+_Item = tuple[_Call, dict[str, Any]]
 
 
-def _answer_properties(spec: JsonDict, operation: JsonDict) -> set[str]:
-    status = min(operation["responses"])
-    content = operation["responses"][status]["content"].get("application/json", {})
-    return set(resolved(spec, content.get("schema", {})).get("properties", {}))
-
-
-def _folders(calls: Sequence[_Call]) -> Iterator[tuple[str, list[_Call]]]:
+def _folders(items: Sequence[_Item]) -> Iterator[tuple[str, list[_Item]]]:
     """Yield the folders, each after those that give what it needs."""
-    waiting: dict[str, list[_Call]] = defaultdict(list)
-    for call in sorted(calls, key=lambda call: call.order):
-        waiting[call.folder].append(call)
-    last = waiting.pop(CLEAN_UP, [])
-    known: set[str] = set()
+    waiting: dict[str, list[_Item]] = {}
+    for call, item in items:
+        waiting.setdefault(call.folder, []).append((call, item))
+    first, last = waiting.pop(FIRST), waiting.pop(LAST)
+    yield FIRST, first
+    known = _given(first)
     while waiting:
-        given = {name for inside in waiting.values() for call in inside for name in call.gives}
-        ready = [name for name, inside in waiting.items() if _is_ready(inside, given, known)]
+        given = {name for inside in waiting.values() for name in _given(inside)}
+        ready = [
+            name
+            for name, inside in waiting.items()
+            if not (_needed(inside) & given) - _given(inside) - known
+        ]
         folder = ready[0] if ready else next(iter(waiting))
         inside = waiting.pop(folder)
-        known |= {name for call in inside for name in call.gives}
+        known |= _given(inside)
         yield folder, inside
-    yield CLEAN_UP, last
+    yield LAST, last
 
 
-def _is_ready(calls: Sequence[_Call], given: set[str], known: set[str]) -> bool:
-    own = {name for call in calls for name in call.gives}
-    needed = {name for call in calls for name in call.needs}
-    return not (needed & given) - own - known
+def _given(items: Sequence[_Item]) -> set[str]:
+    return {name for call, _ in items for name in GIVES.get(call.id, {})}
 
 
-def _item(spec: JsonDict, call: _Call, variables: Collection[str]) -> dict[str, Any]:
-    body = _body(spec, call.operation, variables)
+def _needed(items: Sequence[_Item]) -> set[str]:
+    return {name for call, item in items for name in _needs(call, item["request"])}
+
+
+def _needs(call: _Call, request: JsonDict) -> set[str]:
+    named = _RUN_VARIABLE.findall(json.dumps(request))
+    return {*named, *([NEEDS[call.id]] if call.id in NEEDS else [])}
+
+
+def _item(spec: JsonDict, call: _Call) -> dict[str, Any]:
+    request = _request(spec, call)
+    scripts = {
+        "prerequest": before(call.id, _needs(call, request)),
+        "test": after(call.id, _statuses(call), taken_back=call.taken_back),
+    }
+    return {
+        "name": _name(call),
+        "event": [
+            {"listen": listen, "script": {"type": "text/javascript", "exec": lines}}
+            for listen, lines in scripts.items()
+            if lines
+        ],
+        "request": request,
+        "response": [],
+    }
+
+
+def _name(call: _Call) -> str:
+    name = re.split(r"[;.]", call.operation["summary"])[0]
+    is_repeated = TAKES_BACK.get(call.id, ())[1:]
+    return f"{name} ({call.taken_back})" if is_repeated else name
+
+
+def _statuses(call: _Call) -> list[int]:
+    answers = (int(status) for status in call.operation["responses"] if status.startswith("2"))
+    return sorted(STATUSES.get(call.id, answers))
+
+
+def _request(spec: JsonDict, call: _Call) -> dict[str, Any]:
+    body = _body(spec, call)
     request: dict[str, Any] = {
         "method": call.method.upper(),
         "description": call.operation.get("description") or call.operation["summary"],
         "header": _headers(call.operation, body),
-        "url": _url(call, variables),
+        "url": _url(call),
     }
     if body:
         options = {"raw": {"language": "json"}}
         request["body"] = {"mode": "raw", "raw": body, "options": options}
     if "security" not in call.operation:
         request["auth"] = {"type": "noauth"}
-    script = {"type": "text/javascript", "exec": list(_script(call))}
-    return {
-        "name": re.split(r"[;.]", call.operation["summary"])[0],
-        "event": [{"listen": "test", "script": script}],
-        "request": request,
-        "response": [],
-    }
+    elif call.id in BY_THE_ACCOUNT:
+        request["auth"] = _bearer("runKey")
+    return request
 
 
-def _body(spec: JsonDict, operation: JsonDict, variables: Collection[str]) -> str:
-    if "requestBody" not in operation:
+def _body(spec: JsonDict, call: _Call) -> str:
+    if "requestBody" not in call.operation:
         return ""
-    example = body_example(spec, body_schema(spec, operation))
-    text = json.dumps(_filled(example, variables), indent=2, ensure_ascii=False)
+    example = BODIES.get(call.id) or body_example(spec, body_schema(spec, call.operation))
+    filled = {name: FIELDS.get(name, value) for name, value in example.items()}
+    text = json.dumps(filled, indent=2, ensure_ascii=False)
     # A variable that stands for a number stands without quotes.
-    return re.sub(r'"(\{\{\w+Id\}\})"', r"\1", text)
-
-
-def _filled(example: Any, variables: Collection[str]) -> Any:
-    """Return the example with variables where it names what another request gives."""
-    if isinstance(example, list):
-        return [_filled(item, variables) for item in example]
-    if not isinstance(example, dict):
-        return example
-    filled = {}
-    for name, value in example.items():
-        variable = _camel(name.removesuffix("s"))
-        filled[name] = FRESH.get(name) or _filled(value, variables)
-        if variable in variables and value != "all":
-            filled[name] = [_use(variable)] if isinstance(value, list) else _use(variable)
-    return filled
+    return re.sub(r'"(\{\{\w+UserId\}\})"', r"\1", text)
 
 
 def _headers(operation: JsonDict, body: str) -> list[dict[str, str]]:
     headers = [{"key": "Content-Type", "value": "application/json"}] if body else []
     named = [parameter["name"] for parameter in operation["parameters"]]
     if "Idempotency-Key" in named and '"idempotency_key"' not in body:
-        headers.append({"key": "Idempotency-Key", "value": "{{$guid}}"})
+        headers.append({"key": "Idempotency-Key", "value": "{{runId}}"})
     return headers
 
 
-def _url(call: _Call, variables: Collection[str]) -> dict[str, Any]:
+def _url(call: _Call) -> dict[str, Any]:
     path = _PARAMETER.sub(r":\1", call.path)
     url: dict[str, Any] = {
         "raw": "{{baseUrl}}" + path,
         "host": ["{{baseUrl}}"],
         "path": path.strip("/").split("/") + ([""] if path.endswith("/") else []),
         "variable": [
-            {"key": name, "value": _use(_variable(call.path, name))}
+            {"key": name, "value": _use(call.variable(name))}
             for name in _PARAMETER.findall(call.path)
         ],
     }
-    asked = [one for one in call.operation["parameters"] if one["in"] == "query"]
-    if asked:
-        url["query"] = [_query(one, variables) for one in asked]
+    named = [one["name"] for one in call.operation["parameters"] if one["in"] == "query"]
+    if named:
+        url["query"] = [_query(name, QUERIES.get(call.id, {})) for name in named]
     return url
 
 
-def _query(parameter: JsonDict, variables: Collection[str]) -> dict[str, Any]:
-    """Return a filter to switch on; without any of them the request asks for everything."""
-    variable = _camel(parameter["name"])
-    value = _use(variable) if variable in variables else ""
-    return {"key": parameter["name"], "value": value, "disabled": True}
-
-
-def _script(call: _Call) -> Iterator[str]:
-    """Yield JavaScript that checks the status of the answer and keeps what it gives."""
-    expected = [int(status) for status in call.operation["responses"] if status.startswith("2")]
-    expected += MAY_BE_REFUSED.get(call.operation["operationId"], ())
-    statuses = ", ".join(map(str, sorted(expected)))
-    yield (
-        f'pm.test("answers {statuses}", '
-        f"() => pm.expect(pm.response.code).to.be.oneOf([{statuses}]));"
-    )
-    for variable, given in call.gives.items():
-        yield f'pm.collectionVariables.set("{variable}", pm.response.json().{given});'
+def _query(name: str, filters: Mapping[str, str]) -> dict[str, Any]:
+    """Return a filter: switched on if the run has a value for it, else to be switched on."""
+    return {"key": name, "value": filters.get(name, ""), "disabled": name not in filters}
