@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from sqlalchemy import update
 from billtrack import audit
 from billtrack.accounts import seen_keys
 from billtrack.accounts.authority import lock_user, require_key_change
-from billtrack.accounts.key_format import API_KEY, is_api_key, new_secret
+from billtrack.accounts.key_format import API_KEY, digest, is_api_key, new_secret
 from billtrack.accounts.models import ApiKey, User
 from billtrack.accounts.permissions import Reach, Role, grantable_scopes
 from billtrack.core.errors import InvalidError, NotFoundError
@@ -97,7 +96,7 @@ def create_api_key(
         user_id=user.id,
         name=name,
         prefix=secret[:SHOWN_CHARACTERS],
-        key_hash=_hash(secret),
+        key_hash=digest(secret),
         scopes=_checked_scopes(Role(user.role), scopes, within),
         created_at=now,
         expires_at=expires_at,
@@ -131,7 +130,7 @@ def find_live_key(secret: str, *, now: datetime) -> LiveKey | None:
 
 def find_together(secrets_: Sequence[str]) -> list[LiveKey | None]:
     """Return each key that is not revoked, in one query; whether it has expired is not asked."""
-    hashes = [_hash(secret) for secret in secrets_]
+    hashes = [digest(secret) for secret in secrets_]
     wanted = sorted(set(hashes))
     if is_postgresql():
         keys = [LiveKey(*row) for row in ask_driver(_FOR_POSTGRESQL, {"hashes": wanted})]
@@ -154,7 +153,7 @@ def _from_sqlite(
 
 def find_seen(secret: str) -> LiveKey | None:
     """Return the key as this process saw it last: `seen_keys.HOLD` tells whether it still is so."""
-    return seen_keys.find(_hash(secret))
+    return seen_keys.find(digest(secret))
 
 
 def is_valid(key: LiveKey, *, now: datetime) -> bool:
@@ -222,8 +221,3 @@ def _checked_scopes(
     if not chosen:
         raise InvalidError.at("scopes", "Name at least one scope.")
     return sorted(chosen)
-
-
-def _hash(secret: str) -> str:
-    # High-entropy random text needs no slow hash; a fast one keeps every request fast.
-    return hashlib.sha256(secret.encode()).hexdigest()

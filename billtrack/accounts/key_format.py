@@ -7,6 +7,7 @@ before there was one are shorter by its length, and go on working.
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import string
 from binascii import crc32
@@ -25,6 +26,12 @@ def new_secret(prefix: str) -> str:
     """Return a secret text that was never seen before, with its checksum."""
     text = prefix + "".join(secrets.choice(ALPHABET) for _ in range(RANDOM_CHARACTERS))
     return text + checksum(text)
+
+
+def digest(secret: str) -> str:
+    """Return SHA-256 of the text in hex, by which it is stored."""
+    # High-entropy random text needs no slow hash; a fast one keeps every request fast.
+    return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def checksum(text: str) -> str:

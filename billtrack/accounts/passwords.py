@@ -7,6 +7,7 @@ transaction: on SQLite nobody else could write meanwhile.
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -24,6 +25,8 @@ MIN_LENGTH = 12
 MAX_LENGTH = 256
 
 _hasher = PasswordHasher()
+_turn = threading.Lock()
+"""Argon2 takes 64 MiB and all cores for each password: one at a time in a process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,8 @@ def hash_password(password: str, *, about: Sequence[str] = ()) -> HashedPassword
             "password",
             "This is soon guessed. Use several words that have nothing to do with each other.",
         )
-    return HashedPassword(_hasher.hash(password))
+    with _turn:
+        return HashedPassword(_hasher.hash(password))
 
 
 def verify_password(stored: str | None, password: str) -> bool:
@@ -59,7 +63,8 @@ def verify_password(stored: str | None, password: str) -> bool:
         return False
     _release_database()
     try:
-        _hasher.verify(stored or _nobody(), password)
+        with _turn:
+            _hasher.verify(stored or _nobody(), password)
     except (VerificationError, InvalidHashError):
         return False
     return stored is not None

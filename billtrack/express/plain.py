@@ -7,7 +7,7 @@ from io import BytesIO
 from wsgiref.types import WSGIEnvironment
 
 from billtrack import access, limits
-from billtrack.accounts import api_keys
+from billtrack.accounts import api_keys, keys_in_use
 from billtrack.accounts.key_format import is_api_key
 from billtrack.accounts.permissions import Permission
 from billtrack.http import plain_address
@@ -24,13 +24,14 @@ _BY_ROUTE = ("HTTP_CONTENT_ENCODING", "HTTP_TRANSFER_ENCODING", "HTTP_IDEMPOTENC
 def plain_secret(environ: WSGIEnvironment) -> str | None:
     """Return the API key of the request, or None where it brings something else.
 
-    Of an address that is shut out the route decides.
+    From an address that is shut out only keys in use come this way.
     """
-    if limits.is_shut_out(plain_address(environ.get("REMOTE_ADDR"))):
-        return None
     given: str = environ.get("HTTP_AUTHORIZATION", "")
     secret = given.removeprefix(SCHEME)
-    return secret if given != secret and is_api_key(secret) else None
+    if given == secret or not is_api_key(secret):
+        return None
+    is_shut_out = limits.is_shut_out(plain_address(environ.get("REMOTE_ADDR")))
+    return None if is_shut_out and not keys_in_use.has(secret) else secret
 
 
 def has_plain_body(environ: WSGIEnvironment) -> bool:

@@ -5,7 +5,12 @@ each process otherwise. Knows nothing of accounts: whoever spends says from whos
 Tries of passwords are not counted here but in the database, see `billtrack.accounts.throttle`.
 """
 
-from billtrack.limits.addresses import charge_address, is_shut_out, require_welcome
+from billtrack.limits.addresses import (
+    charge_address,
+    is_anybody_shut_out,
+    is_shut_out,
+    require_welcome,
+)
 from billtrack.limits.budgets import Budget
 from billtrack.limits.requests import (
     RateLimited,
@@ -26,6 +31,7 @@ __all__ = [
     "give_back",
     "headers",
     "init_app",
+    "is_anybody_shut_out",
     "is_shut_out",
     "known",
     "require_welcome",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from billtrack.core.addresses import network_of
 from billtrack.http import client_address
 from billtrack.limits.budgets import Budget
-from billtrack.limits.requests import charge, is_spent, known, refusal
+from billtrack.limits.requests import charge, is_refusing, is_spent, refusal
 
 
 def is_shut_out(address: str | None) -> bool:
@@ -13,12 +13,18 @@ def is_shut_out(address: str | None) -> bool:
     return is_spent(Budget.ADDRESS, network_of(address))
 
 
-def require_welcome(credential: str | None, address: str | None) -> None:
+def is_anybody_shut_out() -> bool:
+    """Tell whether any address is shut out at this moment."""
+    return is_refusing(Budget.ADDRESS)
+
+
+def require_welcome(address: str | None, *, known: bool) -> None:
     """Refuse what an address that is shut out sends, before the database is asked.
 
-    A credential that has let somebody in before is looked up all the same. Raises RateLimited.
+    A known credential, one that has let somebody in, is looked up all the same. Raises
+    RateLimited.
     """
-    if is_shut_out(address) and (credential is None or credential not in known()):
+    if not known and is_shut_out(address):
         raise refusal(Budget.ADDRESS, network_of(address))
 
 

@@ -51,6 +51,7 @@ class Limiter:
         self._lock = threading.Lock()
         self._purses: dict[tuple[Budget, str], _Purse] = {}
         self._pause_until = 0.0
+        self._refusing_until = dict.fromkeys(Budget, 0.0)
 
     def spend(self, budget: Budget, subject: str, cost: int) -> bool:
         """Take the cost from the budget of the subject; False where too little is left of it.
@@ -81,6 +82,10 @@ class Limiter:
     def is_spent(self, budget: Budget, subject: str) -> bool:
         """Tell whether the subject was refused and need not ask yet; takes nothing."""
         return self.pause(budget, subject) > 0
+
+    def is_refusing(self, budget: Budget) -> bool:
+        """Tell whether any subject was refused and need not ask yet."""
+        return self._refusing_until[budget] > time.monotonic()
 
     def pause(self, budget: Budget, subject: str) -> float:
         """Return after how many seconds the subject, once refused, may ask again."""
@@ -117,6 +122,9 @@ class Limiter:
                 purse.refused_until = 0.0
             else:
                 purse.refused, purse.refused_until = cost, now + taken.wait
+                self._refusing_until[budget] = max(
+                    self._refusing_until[budget], purse.refused_until
+                )
             if len(self._purses) > MOST_BUCKETS:
                 self._purses.pop(next(iter(self._purses)))
 

@@ -67,6 +67,11 @@ def is_spent(budget: Budget, subject: str) -> bool:
     return _limiter().is_spent(budget, subject)
 
 
+def is_refusing(budget: Budget) -> bool:
+    """Tell whether anybody was refused for this budget and need not ask yet."""
+    return _limiter().is_refusing(budget)
+
+
 def refusal(budget: Budget, subject: str) -> RateLimited:
     """Return what refuses the subject now, whose answer will say so, too."""
     g.charged = budget, subject

@@ -1,6 +1,6 @@
 """Gate: what the head of a request decides before its body is read.
 
-It only predicts. The application makes the same checks and words the refusal.
+The application makes the same checks. It words and logs the refusal that the gate hands over.
 """
 
 from __future__ import annotations
@@ -44,13 +44,19 @@ class AppGate:
 
     async def body_limit(self, environ: WSGIEnvironment, length: int | None) -> int:
         """Return the most bytes to read; 0 where the application refuses without reading."""
-        with self._app.app_context():
-            limit = self._limit(environ)
-            if not self._costs_memory(environ, limit, length):
-                return limit
-        loop = asyncio.get_running_loop()
-        holds = await loop.run_in_executor(self._vetting, self._credential_holds, environ)
-        return limit if holds else 0
+        if environ["REQUEST_METHOD"] in SAFE:
+            return 0
+        try:
+            with self._app.app_context():
+                limit = self._check_head(environ)
+                costs_memory = _costs_memory(environ, limit, length)
+            if costs_memory:
+                loop = asyncio.get_running_loop()
+                await loop.run_in_executor(self._vetting, self._check_credential, environ)
+        except (BilltrackError, HTTPException, SQLAlchemyError) as error:
+            environ[access.REFUSED] = error
+            return 0
+        return limit
 
     def refuse(self, environ: WSGIEnvironment, error: HTTPException) -> Answer:
         """Return the answer to a request whose body could not be read."""
@@ -58,31 +64,23 @@ class AppGate:
         headers = response.get_wsgi_headers(environ).to_wsgi_list()
         return response.status, headers, response.get_data()
 
-    def _limit(self, environ: WSGIEnvironment) -> int:
+    def _check_head(self, environ: WSGIEnvironment) -> int:
         request = self._app.request_class(environ)
-        if request.method in SAFE:
-            return 0
-        try:
-            endpoint, _ = self._app.url_map.bind_to_environ(environ).match()
-            require_sound_head(request, endpoint)
-            access.require_credential(request, endpoint)
-        except (BilltrackError, HTTPException):
-            return 0
+        endpoint, _ = self._app.url_map.bind_to_environ(environ).match()
+        require_sound_head(request, endpoint)
+        access.require_credential(request, endpoint)
         return body_limit(endpoint)
 
-    def _costs_memory(self, environ: WSGIEnvironment, limit: int, length: int | None) -> bool:
-        """Tell whether a large body may come by a credential that this process has not seen."""
-        if limit <= MAX_SMALL_BODY or (length is not None and length <= MAX_SMALL_BODY):
-            return False
-        return environ.get("HTTP_AUTHORIZATION", "") not in limits.known()
-
-    def _credential_holds(self, environ: WSGIEnvironment) -> bool:
+    def _check_credential(self, environ: WSGIEnvironment) -> None:
         with self._app.request_context({**environ}):
-            try:
-                access.authenticate()
-            except (BilltrackError, SQLAlchemyError):
-                return False  # the application finds the same, and says so
-        return True
+            access.authenticate()
+
+
+def _costs_memory(environ: WSGIEnvironment, limit: int, length: int | None) -> bool:
+    """Tell whether a large body may come by a credential that this process has not seen."""
+    if limit <= MAX_SMALL_BODY or (length is not None and length <= MAX_SMALL_BODY):
+        return False
+    return environ.get("HTTP_AUTHORIZATION", "") not in limits.known()
 
 
 def _nothing(*_given: Any) -> Any:
