@@ -199,7 +199,7 @@ def _check_sender() -> None:
         return
     try:
         if REFUSED in request.environ:
-            raise request.environ[REFUSED]
+            raise request.environ.pop(REFUSED)
         require_credential(request, request.endpoint)
     except UnauthenticatedError:
         limits.charge_address()

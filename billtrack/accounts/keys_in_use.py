@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from itertools import count
 
 import structlog
 from flask import Flask, current_app
@@ -16,6 +17,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from billtrack import limits
+from billtrack.accounts import seen_keys
 from billtrack.accounts.key_format import digest
 from billtrack.accounts.models import ApiKey
 from billtrack.extensions import db
@@ -23,14 +25,16 @@ from billtrack.extensions import db
 log = structlog.get_logger(__name__)
 
 EXTENSION = "billtrack.keys_in_use"
-REFRESH_SECONDS = 1.0
+REFRESH_SECONDS = 10
 LATELY = timedelta(days=30)
 MOST = 10_000
 
 
 def has(secret: str) -> bool:
     """Tell whether the API key was in use when this process looked last; asks no database."""
-    return digest(secret) in current_app.extensions.get(EXTENSION, ())
+    hashed = digest(secret)
+    in_use = current_app.extensions.get(EXTENSION, ())
+    return hashed in in_use or seen_keys.find(hashed) is not None
 
 
 def refresh(*, now: datetime) -> None:
@@ -45,19 +49,17 @@ def refresh(*, now: datetime) -> None:
 
 
 def keep_refreshing(app: Flask) -> None:
-    """Refresh at once, then every second while an address is shut out."""
+    """Refresh at once, then every ten seconds, or every second while an address is shut out."""
     thread = threading.Thread(target=_keep, args=(app,), name="keys in use", daemon=True)
     thread.start()
 
 
 def _keep(app: Flask) -> None:
-    is_due = True
-    while True:
+    for second in count():
         try:
             with app.app_context():
-                if is_due:
+                if second % REFRESH_SECONDS == 0 or limits.is_anybody_shut_out():
                     refresh(now=datetime.now(UTC))
-                is_due = limits.is_anybody_shut_out()
         except SQLAlchemyError as error:
             log.warning("database_unavailable", error=str(error))
-        time.sleep(REFRESH_SECONDS)
+        time.sleep(1)

@@ -8,7 +8,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from flask import Flask
 
-from billtrack import request_head
+from billtrack import access, request_head
 from billtrack.express import reading, recording
 from billtrack.express.answers import Answer, Refusal
 from billtrack.express.sending import Sender, Sent
@@ -42,7 +42,7 @@ class ExpressLane:
 
 
 def _answer(environ: WSGIEnvironment) -> Answer | Refusal | None:
-    if not request_head.is_sound(environ):
+    if access.REFUSED in environ or not request_head.is_sound(environ):
         return None
     if recording.is_wanted(environ):
         return recording.record(environ)

@@ -13,7 +13,8 @@ import structlog
 from werkzeug.exceptions import HTTPException
 
 from billtrack import streaming
-from billtrack.server.bodies import BODY_SECONDS, Body, BodyMemory, Receive
+from billtrack.server.bodies import BODY_SECONDS, Body, BodyMemory
+from billtrack.server.channel import Channel, Receive, Send
 from billtrack.server.environ import Scope, make_environ
 from billtrack.streaming import NobodyReads
 
@@ -23,7 +24,6 @@ Headers = list[tuple[str, str]]
 Answer = tuple[str, Headers, bytes]
 """Status line, headers and body."""
 
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 FastPath = Callable[[WSGIEnvironment, Body], Awaitable[Answer | None]]
 """Answers a request, or returns None and leaves it to the application."""
 
@@ -70,19 +70,22 @@ class ServerAdapter:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request. A client that has gone gets no answer and ends nothing."""
-        environ = make_environ(scope)
+        environ, channel = make_environ(scope), Channel(receive, send)
         self._gate.prepare(environ)
-        body = Body(environ, receive, self._memory, self._body_seconds)
+        body = Body(environ, channel, self._memory, self._body_seconds)
         try:
-            answer = await self._answer(environ, body, send)
+            answer = await self._answer(environ, body, channel)
             if answer is not None:
-                await _send(send, answer, close=body.is_awaited)
+                await _send(channel, answer, close=body.is_awaited)
             if body.is_awaited:
                 await body.drain()
         finally:
             body.release()
+            channel.close()
 
-    async def _answer(self, environ: WSGIEnvironment, body: Body, send: Send) -> Answer | None:
+    async def _answer(
+        self, environ: WSGIEnvironment, body: Body, channel: Channel
+    ) -> Answer | None:
         """Return the answer, or None once it was sent piece by piece."""
         answer = await self._fast_path(environ, body) if self._fast_path else None
         if answer is not None:
@@ -93,7 +96,7 @@ class ServerAdapter:
             except HTTPException as error:
                 return self._gate.refuse(environ, error)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._run, environ, send, loop)
+        return await loop.run_in_executor(self._threads, self._run, environ, channel, loop)
 
     async def _read(self, environ: WSGIEnvironment, body: Body) -> None:
         limit = await self._gate.body_limit(environ, body.length)
@@ -103,7 +106,7 @@ class ServerAdapter:
             body.leave_unread()
 
     def _run(
-        self, environ: WSGIEnvironment, send: Send, loop: asyncio.AbstractEventLoop
+        self, environ: WSGIEnvironment, channel: Channel, loop: asyncio.AbstractEventLoop
     ) -> Answer | None:
         begun = _Begun()
         pieces: Iterable[bytes] = ()
@@ -117,17 +120,17 @@ class ServerAdapter:
             log.exception("request_failed")
             return _SERVER_ERROR
         else:
-            _stream(chain((begun.written, first, second), rest), begun, send, loop)
+            _stream(chain((begun.written, first, second), rest), begun, channel, loop)
         finally:
             getattr(pieces, "close", _nothing)()
         return None
 
 
 def _stream(
-    pieces: Iterable[bytes], begun: _Begun, send: Send, loop: asyncio.AbstractEventLoop
+    pieces: Iterable[bytes], begun: _Begun, channel: Channel, loop: asyncio.AbstractEventLoop
 ) -> None:
     def start(path: str) -> None:
-        asyncio.run_coroutine_threadsafe(_send_file(send, begun, path), loop).result()
+        asyncio.run_coroutine_threadsafe(_send_file(channel, begun, path), loop).result()
 
     try:
         streaming.send(pieces, start)
@@ -153,15 +156,15 @@ class _Begun:
         self.written += piece
 
 
-async def _send(send: Send, answer: Answer, *, close: bool) -> None:
+async def _send(channel: Channel, answer: Answer, *, close: bool) -> None:
     status, headers, body = answer
-    await send(_start(status, [*headers, ("Connection", "close")] if close else headers))
-    await send({"type": "http.response.body", "body": body})
+    await channel.send(_start(status, [*headers, ("Connection", "close")] if close else headers))
+    await channel.send({"type": "http.response.body", "body": body})
 
 
-async def _send_file(send: Send, begun: _Begun, path: str) -> None:
-    await send(_start(begun.status, begun.headers))
-    await send({"type": "http.response.pathsend", "path": path})
+async def _send_file(channel: Channel, begun: _Begun, path: str) -> None:
+    await channel.send(_start(begun.status, begun.headers))
+    await channel.send({"type": "http.response.pathsend", "path": path})
 
 
 def _start(status: str, headers: Headers) -> dict[str, Any]:

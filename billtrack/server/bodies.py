@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Awaitable, Callable
+import time
 from contextlib import suppress
 from typing import Any
 from wsgiref.types import WSGIEnvironment
@@ -15,16 +15,18 @@ from wsgiref.types import WSGIEnvironment
 from werkzeug.exceptions import BadRequest, RequestTimeout, ServiceUnavailable
 
 from billtrack.request_head import MAX_BODY, too_large
-
-Receive = Callable[[], Awaitable[dict[str, Any]]]
+from billtrack.server.channel import Channel
 
 BODY_SECONDS = 60.0
 """From the head of a request to the end of its body."""
 
 MIB = 1024 * 1024
 
-DRAIN_SECONDS = 2.0
-"""How long an answered request may go on sending. Most clients read no answer before that."""
+DRAIN_SECONDS, DRAIN_PAUSE_SECONDS = 2.0, 0.25
+"""How long an answered request may go on sending, and how long it may pause.
+
+Most clients read no answer before they have sent all.
+"""
 
 
 class BodyMemory:
@@ -51,10 +53,10 @@ class Body:
     """The body of one request: read once, up to a limit, or not at all."""
 
     def __init__(
-        self, environ: WSGIEnvironment, receive: Receive, memory: BodyMemory, seconds: float
+        self, environ: WSGIEnvironment, channel: Channel, memory: BodyMemory, seconds: float
     ) -> None:
         self._environ = environ
-        self._receive = receive
+        self._channel = channel
         self._memory = memory
         self._seconds = seconds
         self._size = 0
@@ -87,14 +89,14 @@ class Body:
 
     async def drain(self) -> None:
         """Read and forget what a client still sends after its answer, for a moment."""
-        left = 2 * MAX_BODY
+        ends_at, left = time.monotonic() + DRAIN_SECONDS, 2 * MAX_BODY
         with suppress(TimeoutError):
-            async with asyncio.timeout(DRAIN_SECONDS):
-                while left > 0:
-                    message = await self._receive()
-                    left -= len(message.get("body", b""))
-                    if not message.get("more_body"):
-                        return
+            while left > 0 and time.monotonic() < ends_at:
+                async with asyncio.timeout(DRAIN_PAUSE_SECONDS):
+                    message = await self._channel.receive()
+                left -= len(message.get("body", b""))
+                if not message.get("more_body"):
+                    return
 
     def release(self) -> None:
         """Count the body as gone."""
@@ -113,7 +115,7 @@ class Body:
 
     async def _next(self, limit: int) -> tuple[bytes, bool]:
         """Return the next piece, and whether more may follow."""
-        message = await self._receive()
+        message = await self._channel.receive()
         if message["type"] != "http.request":
             raise BadRequest("The body ended early.")
         piece: bytes = message["body"]

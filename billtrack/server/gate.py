@@ -54,7 +54,7 @@ class AppGate:
                 loop = asyncio.get_running_loop()
                 await loop.run_in_executor(self._vetting, self._check_credential, environ)
         except (BilltrackError, HTTPException, SQLAlchemyError) as error:
-            environ[access.REFUSED] = error
+            environ[access.REFUSED] = error.with_traceback(None)
             return 0
         return limit
 

@@ -18,6 +18,7 @@ from billtrack.db import end_read
 from billtrack.express.in_loop import LoopLane, loop_lane
 from billtrack.request_head import MAX_BODY
 from billtrack.server.bodies import Body, BodyMemory
+from billtrack.server.channel import Channel
 from billtrack.usage.meters import known_meters, meter_ids
 from tests.cast import Cast, Member
 
@@ -69,7 +70,10 @@ def _body(environ: WSGIEnvironment) -> Body:
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": environ["wsgi.input"].read(), "more_body": False}
 
-    return Body(environ, receive, BodyMemory(MAX_BODY), 5)
+    async def send(_message: dict[str, Any]) -> None:
+        """Take nothing: the lane returns its answer."""
+
+    return Body(environ, Channel(receive, send), BodyMemory(MAX_BODY), 5)
 
 
 def members(cast: Cast) -> list[Member]:

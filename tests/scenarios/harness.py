@@ -94,14 +94,12 @@ def memory_map(pid: int) -> str:
     return ""
 
 
-def memory_of(pid: int) -> float:
-    """Return what a process and those below it hold, in MiB; what they share counts once."""
-    found = 0
-    for one in [pid, *descendants(pid)]:
-        with contextlib.suppress(OSError):  # it has just ended
-            lines = Path(f"/proc/{one}/smaps_rollup").read_text().splitlines()
-            found += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-    return found / 1024
+def memory_of(pids: Sequence[int]) -> list[int]:
+    """Return what each process holds, in MiB, with its part of what they share."""
+    rollups = [Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in pids]
+    return [
+        int(re.findall(r"^Pss: *([0-9]+) kB", text, re.MULTILINE)[0]) // 1024 for text in rollups
+    ]
 
 
 def seconds_at_work(pid: int) -> float:
