@@ -148,40 +148,20 @@ def _finish(response: Response) -> Response:
     return response
 
 
-def tell(
-    *,
-    method: str,
-    path: str,
-    route: str | None,
-    status: int,
-    seconds: float,
-    address: str | None,
-    is_news: bool = True,
-    **ids: str | int | None,
-) -> None:
-    """Count the request and log it; never its query string, which may hold a secret."""
-    count_request(method=method, route=route, status=status, seconds=seconds)
-    (log.info if is_news else log.debug)(
-        "request",
-        method=method,
-        path=path,
-        status=status,
-        milliseconds=round(seconds * 1000, 1),
-        address=plain_address(address),
-        **ids,
-    )
-
-
 def _tell(response: Response) -> None:
-    is_probe = request.blueprint in PROBES and response.status_code < HTTPStatus.BAD_REQUEST
-    tell(
+    """Count the request and log it; never its query string, which may hold a secret."""
+    seconds = time.perf_counter() - g.started
+    route = request.url_rule.rule if request.url_rule else None
+    count_request(method=request.method, route=route, status=response.status_code, seconds=seconds)
+    if request.blueprint in PROBES and response.status_code < HTTPStatus.BAD_REQUEST:
+        return
+    log.info(
+        "request",
         method=request.method,
         path=request.path,
-        route=request.url_rule.rule if request.url_rule else None,
         status=response.status_code,
-        seconds=time.perf_counter() - g.started,
-        address=request.remote_addr,
-        is_news=not is_probe,
+        milliseconds=round(seconds * 1000, 1),
+        address=plain_address(request.remote_addr),
     )
 
 

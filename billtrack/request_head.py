@@ -36,8 +36,8 @@ MAX_LIST_BODY = 1024 * 1024
 MAX_SMALL_BODY = 64 * 1024
 """Bytes of every other body."""
 
-REPEATED = "billtrack.repeated_header"
-"""Key in the environ: the name of a header of SINGLE that came more than once."""
+HEADER_FAULT = "billtrack.header_fault"
+"""Key in the environ: what the server adapter found wrong with a header, or None."""
 
 SINGLE = frozenset(
     {"HTTP_AUTHORIZATION", "HTTP_HOST", "HTTP_IDEMPOTENCY_KEY", "CONTENT_LENGTH", "CONTENT_TYPE"}
@@ -105,7 +105,9 @@ def require_sound_head(request: flask.Request, endpoint: str | None) -> None:
     Raises InvalidHeader, UntrustedHost, LengthRequired and RequestEntityTooLarge. Needs an app
     context; `endpoint` is None where no route fits.
     """
-    _require_readable_headers(request.environ)
+    fault = _find_fault(request.environ)
+    if fault is not None:
+        raise fault
     if not _is_probe(endpoint) and not _names_us(request.environ):
         raise UntrustedHost(
             f"billtrack does not answer under this name. Go to {current_settings().public_url}, "
@@ -121,30 +123,33 @@ def require_sound_head(request: flask.Request, endpoint: str | None) -> None:
 
 def is_sound(environ: WSGIEnvironment) -> bool:
     """Tell whether headers and host are in order; the fast path takes nothing else."""
-    return _faulty_header(environ) is None and REPEATED not in environ and _names_us(environ)
+    return _find_fault(environ) is None and _names_us(environ)
 
 
-def _require_readable_headers(environ: WSGIEnvironment) -> None:
-    if REPEATED in environ:
-        raise _invalid(environ[REPEATED], "was sent more than once. Send it once.")
-    name = _faulty_header(environ)
-    if name is not None:
-        raise _invalid(name, "has a character outside ASCII. Use ASCII only.")
+def header_fault(key: str, *, repeated: bool, is_ascii: bool) -> InvalidHeader | None:
+    """Return what is wrong with a header, which `key` names as the environ does; None if nothing.
 
-
-def _faulty_header(environ: WSGIEnvironment) -> str | None:
-    """Return the name of a header that has a character outside ASCII, if there is one."""
-    for name, value in environ.items():
-        is_header = name.startswith(("HTTP_", "CONTENT_"))
-        if is_header and not value.isascii() and name not in _ANY_CHARACTERS:
-            return name
-    return None
-
-
-def _invalid(key: str, problem: str) -> InvalidHeader:
+    Headers that other programs fill may hold any character.
+    """
+    if repeated and key in SINGLE:
+        problem = "was sent more than once. Send it once."
+    elif not is_ascii and key not in _ANY_CHARACTERS:
+        problem = "has a character outside ASCII. Use ASCII only."
+    else:
+        return None
     name = key.removeprefix("HTTP_").replace("_", "-").title()
     detail = f"The header {name} {problem}"
     return InvalidHeader(detail, errors=[FieldError(name, detail)])
+
+
+def _find_fault(environ: WSGIEnvironment) -> InvalidHeader | None:
+    """Return the fault that the server adapter noted; look for one where another server runs."""
+    if HEADER_FAULT in environ:
+        noted: InvalidHeader | None = environ[HEADER_FAULT]
+        return noted
+    headers = (key for key in environ if key.startswith(("HTTP_", "CONTENT_")))
+    faults = (header_fault(key, repeated=False, is_ascii=environ[key].isascii()) for key in headers)
+    return next(filter(None, faults), None)
 
 
 def _is_probe(endpoint: str | None) -> bool:

@@ -55,10 +55,11 @@ class LoopLane:
             return None
         with self._app.app_context():
             try:
-                if not await _arrives(environ, body):
+                secret = plain_secret(environ) if is_sound(environ) else None
+                if secret is None or not await _arrives(environ, body):
                     return None
                 started = time.perf_counter()
-                answer = await self._answer(environ, record_id)
+                answer = await self._answer(environ, record_id, secret)
             except Exception as error:  # noqa: BLE001 (answered and logged as the routes do)
                 return self._sender.refuse(error, environ)
             return self._sender.send(answer, environ, started) if answer else None
@@ -68,23 +69,22 @@ class LoopLane:
         await self.store.close()
 
     async def _answer(
-        self, environ: WSGIEnvironment, record_id: int | None
+        self, environ: WSGIEnvironment, record_id: int | None, secret: str
     ) -> Answer | Refusal | None:
         if record_id is not None:
-            wanted = reading.read_request(environ, record_id)
+            wanted = reading.read_request(environ, record_id, secret)
             found = await self.store.read(wanted) if wanted else None
             return reading.answer(found) if found else None
-        asked = recording.read_request(environ)
+        asked = recording.read_request(environ, secret)
         done = await self.store.record(asked) if asked else None
         return recording.answer(asked, done) if asked and done else None
 
 
 async def _arrives(environ: WSGIEnvironment, body: Body) -> bool:
-    """Read the body, if there is one, of a request whose head is plain."""
-    if not is_sound(environ) or plain_secret(environ) is None:
+    """Read the body, if there is one and its head is plain."""
+    if not body.is_awaited:
+        return True
+    if not has_plain_body(environ):
         return False
-    if body.is_awaited:
-        if not has_plain_body(environ):
-            return False
-        await body.read(LONGEST_BODY)
+    await body.read(LONGEST_BODY)
     return True

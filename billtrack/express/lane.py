@@ -11,6 +11,7 @@ from flask import Flask
 from billtrack import access, request_head
 from billtrack.express import reading, recording
 from billtrack.express.answers import Answer, Refusal
+from billtrack.express.plain import plain_secret
 from billtrack.express.sending import Sender, Sent
 
 
@@ -44,7 +45,12 @@ class ExpressLane:
 def _answer(environ: WSGIEnvironment) -> Answer | Refusal | None:
     if access.REFUSED in environ or not request_head.is_sound(environ):
         return None
-    if recording.is_wanted(environ):
-        return recording.record(environ)
     record_id = reading.wanted_id(environ)
-    return reading.read(environ, record_id) if record_id is not None else None
+    if record_id is None and not recording.is_wanted(environ):
+        return None
+    secret = plain_secret(environ)
+    if secret is None:
+        return None
+    if record_id is None:
+        return recording.record(environ, secret)
+    return reading.read(environ, record_id, secret)

@@ -15,7 +15,7 @@ from billtrack.access import Principal
 from billtrack.accounts import api_keys
 from billtrack.accounts.permissions import Permission
 from billtrack.express.answers import Answer, answer_with
-from billtrack.express.plain import find_owner, plain_secret
+from billtrack.express.plain import find_owner
 from billtrack.extensions import app_combiner
 from billtrack.limits import Budget
 from billtrack.usage import lookup
@@ -52,19 +52,18 @@ def wanted_id(environ: WSGIEnvironment) -> int | None:
     return int(matched[1]) if matched else None
 
 
-def read(environ: WSGIEnvironment, record_id: int) -> Answer | None:
+def read(environ: WSGIEnvironment, record_id: int, secret: str) -> Answer | None:
     """Answer with the record, or return None."""
-    asked = read_request(environ, record_id)
+    asked = read_request(environ, record_id, secret)
     if asked is None:
         return None
     found = app_combiner(read_together, at_most=lookup.AT_ONCE).ask(asked)
     return answer(found) if found else None
 
 
-def read_request(environ: WSGIEnvironment, record_id: int) -> Asked | None:
-    """Return what is asked for, or None where it is not plain."""
-    secret = plain_secret(environ)
-    if secret is None or environ.get("QUERY_STRING"):
+def read_request(environ: WSGIEnvironment, record_id: int, secret: str) -> Asked | None:
+    """Return what is asked for with this key, or None where it is not plain."""
+    if environ.get("QUERY_STRING"):
         return None
     return Asked(secret, record_id, datetime.now(UTC))
 

@@ -16,7 +16,7 @@ from billtrack.accounts.permissions import Permission
 from billtrack.api.v1.usage import NewUsage, location_of, to_input
 from billtrack.core.errors import BilltrackError
 from billtrack.express.answers import Answer, Refusal, answer_with
-from billtrack.express.plain import find_owner, may_spend, plain_body, plain_secret
+from billtrack.express.plain import find_owner, may_spend, plain_body
 from billtrack.extensions import app_combiner, current_calendar, current_settings
 from billtrack.usage import intake
 from billtrack.usage.journal.refusing import note_refused
@@ -48,19 +48,19 @@ def is_wanted(environ: WSGIEnvironment) -> bool:
     return environ["REQUEST_METHOD"] == "POST" and environ["PATH_INFO"] in PATHS
 
 
-def record(environ: WSGIEnvironment) -> Answer | Refusal | None:
+def record(environ: WSGIEnvironment, secret: str) -> Answer | Refusal | None:
     """Store the record and answer with it, or return None, having done nothing."""
-    asked = read_request(environ)
+    asked = read_request(environ, secret)
     if asked is None:
         return None
     done = app_combiner(record_together, at_most=intake.AT_ONCE).ask(asked)
     return answer(asked, done) if done else None
 
 
-def read_request(environ: WSGIEnvironment) -> Asked | None:
-    """Return what is asked for, or None where it is not plain."""
-    secret, body = plain_secret(environ), plain_body(environ)
-    if secret is None or body is None:
+def read_request(environ: WSGIEnvironment, secret: str) -> Asked | None:
+    """Return what is asked for with this key, or None where it is not plain."""
+    body = plain_body(environ)
+    if body is None:
         return None
     try:
         sent = NewUsage.model_validate_json(body)

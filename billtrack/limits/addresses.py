@@ -10,7 +10,7 @@ from billtrack.limits.requests import charge, is_refusing, is_spent, refusal
 
 def is_shut_out(address: str | None) -> bool:
     """Tell whether the address has used up what it may without a credential that holds."""
-    return is_spent(Budget.ADDRESS, network_of(address))
+    return is_anybody_shut_out() and is_spent(Budget.ADDRESS, network_of(address))
 
 
 def is_anybody_shut_out() -> bool:

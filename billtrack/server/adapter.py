@@ -13,7 +13,7 @@ import structlog
 from werkzeug.exceptions import HTTPException
 
 from billtrack import streaming
-from billtrack.server.bodies import BODY_SECONDS, Body, BodyMemory
+from billtrack.server.bodies import BODY_SECONDS, Body, BodyMemory, Deadlines
 from billtrack.server.channel import Channel, Receive, Send
 from billtrack.server.environ import Scope, make_environ
 from billtrack.streaming import NobodyReads
@@ -65,14 +65,14 @@ class ServerAdapter:
         self._gate = gate
         self._fast_path = fast_path
         self._memory = BodyMemory(body_memory)
-        self._body_seconds = body_seconds
+        self._deadlines = Deadlines(body_seconds)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="request")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request. A client that has gone gets no answer and ends nothing."""
         environ, channel = make_environ(scope), Channel(receive, send)
         self._gate.prepare(environ)
-        body = Body(environ, channel, self._memory, self._body_seconds)
+        body = Body(environ, channel, self._memory, self._deadlines)
         try:
             answer = await self._answer(environ, body, channel)
             if answer is not None:

@@ -9,6 +9,7 @@ import asyncio
 import io
 import time
 from contextlib import suppress
+from itertools import takewhile
 from typing import Any
 from wsgiref.types import WSGIEnvironment
 
@@ -21,6 +22,9 @@ BODY_SECONDS = 60.0
 """From the head of a request to the end of its body."""
 
 MIB = 1024 * 1024
+
+TICKS = 20
+"""How often in the time for a body to look for late ones."""
 
 DRAIN_SECONDS, DRAIN_PAUSE_SECONDS = 2.0, 0.25
 """How long an answered request may go on sending, and how long it may pause.
@@ -49,16 +53,55 @@ class BodyMemory:
         self._held -= size
 
 
+class Deadlines:
+    """Cancels what reads a body for too long. For one event loop.
+
+    One timer serves all bodies, as a timer for each would cost as much as reading it.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._reading: dict[Body, tuple[float, asyncio.Task[Any]]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, body: Body) -> None:
+        """Let the current task read the body for so many seconds, then cancel it."""
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
+        if task is not None:
+            self._reading[body] = loop.time() + self.seconds, task
+        if self._timer is None:
+            self._timer = loop.call_later(self.seconds / TICKS, self._tick, loop)
+
+    def end(self, body: Body) -> bool:
+        """Tell whether the body came in time."""
+        return self._reading.pop(body, None) is not None
+
+    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Cancel what is late; all have the same time, so the first ones end first."""
+        now = loop.time()
+        late = list(takewhile(lambda body: self._reading[body][0] <= now, self._reading))
+        for body in late:
+            self._reading.pop(body)[1].cancel()
+        self._timer = None
+        if self._reading:
+            self._timer = loop.call_later(self.seconds / TICKS, self._tick, loop)
+
+
 class Body:
     """The body of one request: read once, up to a limit, or not at all."""
 
     def __init__(
-        self, environ: WSGIEnvironment, channel: Channel, memory: BodyMemory, seconds: float
+        self,
+        environ: WSGIEnvironment,
+        channel: Channel,
+        memory: BodyMemory,
+        deadlines: Deadlines,
     ) -> None:
         self._environ = environ
         self._channel = channel
         self._memory = memory
-        self._seconds = seconds
+        self._deadlines = deadlines
         self._size = 0
         self.length = _take_length(environ)
         """Bytes that will come; None where they come in chunks."""
@@ -73,14 +116,17 @@ class Body:
         """
         if self.length is not None and self.length > limit:
             raise too_large(limit)
+        self._deadlines.begin(self)
         try:
-            async with asyncio.timeout(self._seconds):
-                pieces = await self._read_pieces(limit)
-        except TimeoutError as error:
-            text = f"The body did not arrive within {self._seconds:g} seconds. Send it again."
-            raise RequestTimeout(text) from error
+            self._environ["wsgi.input"] = await self._read_pieces(limit)
+        except asyncio.CancelledError as error:
+            if self._deadlines.end(self):  # the server stops
+                raise
+            seconds = f"{self._deadlines.seconds:g} seconds"
+            raise RequestTimeout(f"The body did not arrive within {seconds}.") from error
+        finally:
+            self._deadlines.end(self)
         self.is_awaited = False
-        self._environ["wsgi.input"] = pieces
         self._environ["CONTENT_LENGTH"] = str(self._size)
 
     def leave_unread(self) -> None:

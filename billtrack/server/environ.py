@@ -12,7 +12,7 @@ from wsgiref.types import WSGIEnvironment
 
 from werkzeug.wsgi import FileWrapper
 
-from billtrack.request_head import REPEATED, SINGLE
+from billtrack.request_head import HEADER_FAULT, header_fault
 
 Scope = dict[str, Any]
 
@@ -23,8 +23,9 @@ CHUNK = 64 * 1024
 def make_environ(scope: Scope) -> WSGIEnvironment:
     """Return the environ of a request, with an empty body.
 
-    Values keep every byte that was sent, as latin-1. A header of SINGLE that came twice is noted
-    under REPEATED. Names with an underscore are left out: they would read like those with a dash.
+    Values keep every byte that was sent, as latin-1. The first header that cannot be read is
+    noted under HEADER_FAULT. Names with an underscore are left out: they would read like those
+    with a dash.
     """
     server, client = scope["server"], scope["client"]
     environ: WSGIEnvironment = {
@@ -41,12 +42,15 @@ def make_environ(scope: Scope) -> WSGIEnvironment:
     }
     for name, value in scope["headers"]:
         key = _key_of(name)
-        if key in environ:
-            if key in SINGLE:
-                environ[REPEATED] = key
-            environ[key] += (";" if key == "HTTP_COOKIE" else ",") + value.decode("latin-1")
-        elif key:
-            environ[key] = value.decode("latin-1")
+        if not key:
+            continue
+        text, repeated, is_ascii = value.decode("latin-1"), key in environ, value.isascii()
+        if repeated or not is_ascii:
+            fault = header_fault(key, repeated=repeated, is_ascii=is_ascii)
+            environ[HEADER_FAULT] = environ[HEADER_FAULT] or fault
+        if repeated:
+            text = environ[key] + (";" if key == "HTTP_COOKIE" else ",") + text
+        environ[key] = text
     return environ
 
 
@@ -69,6 +73,7 @@ _SAME: WSGIEnvironment = {
     "wsgi.run_once": False,
     "wsgi.input_terminated": True,
     "wsgi.file_wrapper": _wrap_file,
+    HEADER_FAULT: None,
 }
 
 

@@ -17,7 +17,7 @@ from billtrack.accounts.api_keys import find_together
 from billtrack.db import end_read
 from billtrack.express.in_loop import LoopLane, loop_lane
 from billtrack.request_head import MAX_BODY
-from billtrack.server.bodies import Body, BodyMemory
+from billtrack.server.bodies import Body, BodyMemory, Deadlines
 from billtrack.server.channel import Channel
 from billtrack.usage.meters import known_meters, meter_ids
 from tests.cast import Cast, Member
@@ -73,7 +73,7 @@ def _body(environ: WSGIEnvironment) -> Body:
     async def send(_message: dict[str, Any]) -> None:
         """Take nothing: the lane returns its answer."""
 
-    return Body(environ, Channel(receive, send), BodyMemory(MAX_BODY), 5)
+    return Body(environ, Channel(receive, send), BodyMemory(MAX_BODY), Deadlines(5))
 
 
 def members(cast: Cast) -> list[Member]:
