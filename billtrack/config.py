@@ -1,7 +1,6 @@
 """Typed settings from the environment; a bad value refuses to start.
 
-Every setting may also be given as NAME_FILE, the path of a file that holds
-the value, so that secrets need not stand in the environment.
+Secrets need not stand in the environment: NAME_FILE is the path of a file that holds the value.
 """
 
 from __future__ import annotations

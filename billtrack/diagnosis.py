@@ -30,6 +30,7 @@ from billtrack.present.sizes import file_size
 from billtrack.replica.lag import MAX_LAG
 from billtrack.replica.reading import find_replica_state
 
+MIB = 1024 * 1024
 ENOUGH_ROOM = 2 * 10**9
 """Bytes free in the data folder under which it is time to do something."""
 
@@ -59,6 +60,7 @@ def diagnose(app: Flask, settings: Settings) -> list[Finding]:
         checks: list[tuple[str, Callable[[], str]]] = [
             ("data folder", lambda: _check_folder(settings)),
             ("disk", lambda: _check_room(settings)),
+            ("memory", lambda: _check_memory(settings)),
             ("database", lambda: _check_migrations(app)),
             ("connections", lambda: _check_connections(settings)),
             ("replica", _check_replica),
@@ -99,6 +101,20 @@ def _check_room(settings: Settings) -> str:
     if free < ENOUGH_ROOM:
         raise Advice(f"only {file_size(free)} free in the data folder: make room, or move it")
     return f"{file_size(free)} free"
+
+
+def _check_memory(settings: Settings) -> str:
+    bodies = settings.body_memory * settings.web_workers * MIB
+    if bodies > _machine_memory() // 2:
+        raise Advice(
+            f"request bodies may take {file_size(bodies)}, more than half of this machine's "
+            "memory: lower BILLTRACK_BODY_MEMORY or BILLTRACK_WEB_WORKERS"
+        )
+    return f"request bodies may take {file_size(bodies)}"
+
+
+def _machine_memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _check_migrations(app: Flask) -> str:

@@ -214,6 +214,7 @@ def test_doctor_advises_without_calling_it_a_failure(
     app: APIFlask, cast: Cast, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("billtrack.diagnosis.ENOUGH_ROOM", 10**18)
+    monkeypatch.setattr("billtrack.diagnosis._machine_memory", lambda: 400 * 1024 * 1024)
     monkeypatch.setattr("billtrack.documents.pdf.FONTS", {"tlh": "fonts-klingon"})
     # There is fc-list, but no pg_dump.
     (tmp_path / "programs").mkdir()
@@ -226,9 +227,11 @@ def test_doctor_advises_without_calling_it_a_failure(
     advised = [finding.text for finding in findings if finding.level == "warn"]
     assert all(finding.is_fine for finding in findings), findings
     assert re.match(r"disk: only [\d,.]+.[kMG]B free in the data folder: make room", advised[0])
-    assert advised[1].startswith("mail: letters are laid into ")
-    assert "set BILLTRACK_SMTP_URL" in advised[1]
-    rest = advised[2:]
+    assert advised[1].startswith("memory: request bodies may take ")
+    assert "lower BILLTRACK_BODY_MEMORY" in advised[1]
+    assert advised[2].startswith("mail: letters are laid into ")
+    assert "set BILLTRACK_SMTP_URL" in advised[2]
+    rest = advised[3:]
     assert len(rest) == bool(fc_list) + (settings.database_url is not None)
     if settings.database_url is not None:
         assert "pg_dump is not installed: apt-get install postgresql-client-" in rest.pop()

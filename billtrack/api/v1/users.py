@@ -199,14 +199,7 @@ def change_user(user_id: int, json_data: UserChange) -> dict[str, Any]:
 @api.doc(responses={403: _CUSTOMERS_ONLY, 409: "It is the only administrator"})
 def deactivate_user(user_id: int) -> dict[str, Any]:
     """Shut an account out; its usage and bills stay. Again changes nothing."""
-    with transaction():
-        user = operations.deactivate_user(
-            user_id,
-            actor=access.actor(),
-            reach=access.reach(Permission.USERS_WRITE),
-            now=datetime.now(UTC),
-        )
-    return user_json(user)
+    return _change_state(user_id, operations.deactivate_user)
 
 
 @api.post("/users/<id:user_id>/reactivate")
@@ -215,14 +208,7 @@ def deactivate_user(user_id: int) -> dict[str, Any]:
 @api.doc(responses={403: _CUSTOMERS_ONLY, 409: "The account is erased"})
 def reactivate_user(user_id: int) -> dict[str, Any]:
     """Let an account in again, by its password and its API keys. Again changes nothing."""
-    with transaction():
-        user = operations.reactivate_user(
-            user_id,
-            actor=access.actor(),
-            reach=access.reach(Permission.USERS_WRITE),
-            now=datetime.now(UTC),
-        )
-    return user_json(user)
+    return _change_state(user_id, operations.reactivate_user)
 
 
 @api.post("/users/<id:user_id>/invite")
@@ -291,6 +277,13 @@ def _open_account(
     if asked.invite:
         return invite_account(**account)
     return open_account(**account, password=password)
+
+
+def _change_state(user_id: int, change: Callable[..., User]) -> dict[str, Any]:
+    actor, reach = access.actor(), access.reach(Permission.USERS_WRITE)
+    with transaction():
+        user = change(user_id, actor=actor, reach=reach, now=datetime.now(UTC))
+    return user_json(user)
 
 
 def _send(
