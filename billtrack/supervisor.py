@@ -38,7 +38,7 @@ WEB_STOP_SECONDS = 10.0
 READY_SECONDS = 60.0
 PROBE_SECONDS = 1.0
 BUFFER_BYTES = 64 * 1024
-"""What Granian reads ahead for each connection; its own 408 KiB would be 408 MiB for all."""
+"""Read buffer of each connection. Granian's own 408 KiB would be 408 MiB for all of them."""
 WEB_REQUESTS = 1024
 """For each process: most of them only wait for slow clients, see `billtrack.server`."""
 

@@ -1,4 +1,4 @@
-"""Who asks, and may they? One answer for the API and the pages.
+"""Access: which account asks, and whether it may. One answer for the API and the pages.
 
 Every route is decorated with `require(permission)` or `public`; a test refuses routes that
 are neither. Integrations send a Bearer credential, browsers their session cookie; the API

@@ -17,7 +17,7 @@ SESSION_COOKIE_KEY = "sid"
 
 
 class MalformedCredential(UnauthenticatedError):
-    """What was sent cannot be a credential of billtrack, so nobody looked for it."""
+    """The credential has no known form, so it is not looked up."""
 
     code = "malformed_credential"
 

@@ -139,7 +139,7 @@ def _stream(
 
 
 class _Begun:
-    """What an application says before it answers; called as `start_response`."""
+    """Status and headers of an answer; called as `start_response` (PEP 3333)."""
 
     def __init__(self) -> None:
         self.status = ""

@@ -34,7 +34,7 @@ Most clients read no answer before they have sent all.
 
 
 class BodyMemory:
-    """What the bodies of one process take up, and how much they may. For one event loop."""
+    """Memory that the bodies of one process take up, with a limit. For one event loop."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -123,7 +123,8 @@ class Body:
             if self._deadlines.end(self):  # the server stops
                 raise
             seconds = f"{self._deadlines.seconds:g} seconds"
-            raise RequestTimeout(f"The body did not arrive within {seconds}.") from error
+            text = f"The body did not arrive within {seconds}. Send it again."
+            raise RequestTimeout(text) from error
         finally:
             self._deadlines.end(self)
         self.is_awaited = False

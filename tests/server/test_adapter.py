@@ -178,18 +178,7 @@ def test_it_tells_the_application_what_was_asked(server: Server) -> None:
 
 @pytest.mark.parametrize("given", ["[2001:db8::7]", "2001:db8::7"])
 def test_it_tells_addresses_of_ipv6_without_brackets(given: str) -> None:
-    told = make_environ(
-        {
-            "method": "GET",
-            "raw_path": b"/",
-            "query_string": b"",
-            "http_version": "1.1",
-            "scheme": "http",
-            "server": ("[2001:db8::1]", "6009"),
-            "client": (given, "5000"),
-            "headers": [],
-        }
-    )
+    told = environ_of([], client=given)
     assert (told["REMOTE_ADDR"], told["SERVER_NAME"]) == ("2001:db8::7", "2001:db8::1")
     assert told["SERVER_PORT"] == "6009"
 
