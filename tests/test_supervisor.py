@@ -82,8 +82,9 @@ multiprocessing.get_context("fork").Process(target=serve).start()
 WSGI = """
 from billtrack.process import die_with_parent
 die_with_parent()
-async def served(scope, protocol):
-    protocol.response_bytes(200, [], b"the stub project")
+async def served(scope, receive, send):
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"the stub project"})
 """
 
 

@@ -73,6 +73,20 @@ def run_once(
     return answer
 
 
+def is_repeated(command: Command, *, now: datetime) -> bool:
+    """Tell whether the key was used within 24 hours, so that `run_once` will not run the action.
+
+    Serves to spare work that has to be done before the transaction.
+    """
+    if command.key is None:
+        return False
+    key_hash = _digest([command.account_id, command.name, command.key])
+    used = select(CommandKey.key_hash).where(
+        CommandKey.key_hash == key_hash, CommandKey.expires_at > now
+    )
+    return db.session.scalar(used) is not None
+
+
 def _claim(key_hash: bytes, fingerprint: bytes, now: datetime) -> bool:
     db.session.execute(delete(CommandKey).where(CommandKey.expires_at <= now))
     # A second request with the same key waits here until the first is stored.

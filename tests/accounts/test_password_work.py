@@ -188,7 +188,7 @@ def imported(node: ast.AST) -> list[str]:
     return [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
 
 
-@pytest.mark.parametrize("length", [257, 10**6])
+@pytest.mark.parametrize("length", [257, 60_000])
 def test_a_longer_password_than_any_costs_nothing(
     app: APIFlask, ada: User, work: Work, length: int
 ) -> None:
@@ -199,5 +199,5 @@ def test_a_longer_password_than_any_costs_nothing(
     body = {"email": "ada@test.example", "password": "x" * length}
     assert app.test_client().post("/api/v1/auth/token", json=body).status_code == 422
     visitor = Visitor(app)
-    assert visitor.send(visitor.open("/sign-in"), "/sign-in", body).status in {413, 422}
+    assert visitor.send(visitor.open("/sign-in"), "/sign-in", body).status == 422
     assert work.done == []

@@ -92,7 +92,7 @@ def test_without_a_token_in_the_settings_there_is_no_such_page(app: APIFlask) ->
 @pytest.mark.parametrize(
     "authorization",
     [
-        *(None, "", TOKEN, f"Basic {TOKEN}", "Bearer", "Bearer ", "Bearer \xe9\xff"),
+        *(None, "", TOKEN, f"Basic {TOKEN}", "Bearer", "Bearer "),
         *(f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}"),
     ],
 )

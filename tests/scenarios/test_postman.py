@@ -23,7 +23,7 @@ from tests.answers import assert_as_documented, documented_path
 from tests.postman import FILE, Postman, Sent
 from tests.scenarios.accounts import Account, create_account
 from tests.scenarios.conftest import Site
-from tests.scenarios.harness import Installation
+from tests.scenarios.harness import Installation, eventually
 
 FIRST, *MIDDLE, LAST = [
     folder["name"] for folder in json.loads(FILE.read_text(encoding="utf-8"))["item"]
@@ -119,6 +119,17 @@ def sums(user_id: int) -> list[int]:
     return [int(one) for query in queries for one in db.session.scalars(query)]
 
 
+def wait_for_rejection(installation: Installation, user_id: int) -> None:
+    """Wait until what was rejected of a run is kept, which takes a moment."""
+    kept = select(func.count()).where(RejectedRecord.user_id == user_id)
+
+    def is_kept() -> bool:
+        with installation.inside(), db.session.begin():
+            return db.session.scalar(kept) == 1
+
+    eventually(is_kept, "the rejected record is kept")
+
+
 def test_two_runs_leave_everything_of_others_as_it_was(site: Site, admin: Account) -> None:
     shop = site.installation
     for _ in range(2):
@@ -179,6 +190,7 @@ def test_what_a_run_made_that_stopped_half_way_is_taken_back(site: Site, admin: 
     (account,) = postman.run(FIRST)
     assert account.answer is not None
     list(postman.run("Api-keys", "Usage", "Auth"))
+    wait_for_rejection(shop, account.answer.json["id"])
     list(postman.run(LAST))
     assert_all_taken_back(shop, account.answer.json["id"])
     assert rows(shop) == before
@@ -194,6 +206,7 @@ def test_the_clean_up_spares_what_is_not_of_the_run(
     postman = Postman(shop, admin.key)
     list(postman.run(FIRST, "Api-keys", "Usage"))
     kept = dict(postman.variables)
+    wait_for_rejection(shop, int(kept["runUserId"]))
     before = rows(shop)
     postman.variables[variable] = {
         "baseUrl": f"http://127.0.0.1:{shop.port}",

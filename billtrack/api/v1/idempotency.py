@@ -9,6 +9,7 @@ from typing import Any
 from flask import request
 
 from billtrack import access
+from billtrack.accounts import commands
 from billtrack.accounts.commands import Answer, Command, run_once
 from billtrack.core.errors import InvalidError
 from billtrack.db import transaction
@@ -27,6 +28,11 @@ def read_key() -> str | None:
     return key
 
 
+def is_repeated(*, now: datetime) -> bool:
+    """Tell whether the key of the request was used before, so that it will create nothing."""
+    return commands.is_repeated(_command(None), now=now)
+
+
 def create_once(
     asked: Any,
     *,
@@ -35,13 +41,16 @@ def create_once(
     remembered: Callable[[Answer], Answer] = lambda answer: answer,
 ) -> tuple[dict[str, Any], int, dict[str, str]]:
     """Run a creating request in its transaction, once for the same key within 24 hours."""
-    command = Command(
+    with transaction():
+        answer = run_once(_command(asked), now=now, action=create, remembered=remembered)
+    headers = {"Location": answer.location} if answer.location else {}
+    return answer.body, answer.status, headers
+
+
+def _command(asked: Any) -> Command:
+    return Command(
         account_id=access.principal().user_id,
         name=f"{request.method} {request.path.rstrip('/')}",
         key=read_key(),
         request=asked,
     )
-    with transaction():
-        answer = run_once(command, now=now, action=create, remembered=remembered)
-    headers = {"Location": answer.location} if answer.location else {}
-    return answer.body, answer.status, headers

@@ -19,16 +19,9 @@ from billtrack.accounts.permissions import Breadth, Permission, Reach, Role
 from billtrack.accounts.queries import UserFilter
 from billtrack.accounts.throttle import NewPassword
 from billtrack.api.v1.blueprint import api
-from billtrack.api.v1.idempotency import create_once
-from billtrack.api.v1.schemas import (
-    Body,
-    Cursor,
-    Limit,
-    PlainText,
-    Query,
-    from_cursor,
-    page,
-)
+from billtrack.api.v1.idempotency import create_once, is_repeated
+from billtrack.api.v1.schemas import Body, Cursor, Limit, PlainText, Query, from_cursor, page
+from billtrack.core.errors import UnavailableError
 from billtrack.customers.operations import change_role, invite_account, open_account
 from billtrack.db import transaction
 from billtrack.extensions import current_calendar
@@ -155,10 +148,12 @@ def create_user(json_data: NewUser) -> tuple[dict[str, Any], int, dict[str, str]
     now = datetime.now(UTC)
     role = Role(json_data.role)
     reach = access.reach(Permission.USERS_WRITE)
-    password = _hash_password(json_data)
+    password = None if is_repeated(now=now) else _hash_password(json_data)
 
     def create() -> Answer:
         with_password = json_data.password is not None
+        if with_password and password is None:
+            raise UnavailableError("The key has just expired. Send the request again.")
         require_creation(role, reach=reach, with_password=with_password)
         user = _open_account(json_data, role, password, now)
         return Answer(201, user_json(user), f"/api/v1/users/{user.id}")
