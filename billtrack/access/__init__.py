@@ -36,6 +36,7 @@ __all__ = [
     "PERMISSION_ATTRIBUTE",
     "PUBLIC",
     "REFUSED",
+    "SAFE_METHODS",
     "SESSION_COOKIE_KEY",
     "Principal",
     "actor",
@@ -59,6 +60,9 @@ PERMISSION_ATTRIBUTE = "billtrack_permission"
 PUBLIC = "public"
 REFUSED = "billtrack.refused"
 """Key in the environ: the error by which the server adapter left the body unread."""
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods whose body nobody reads."""
 
 _EITHER = "billtrack_either"
 
@@ -195,7 +199,7 @@ def _identify(*, either: bool) -> Principal:
 
 
 def _check_sender() -> None:
-    if request.method in {"GET", "HEAD", "OPTIONS"}:
+    if request.method in SAFE_METHODS:
         return
     try:
         if REFUSED in request.environ:

@@ -30,8 +30,8 @@ def verify_sign_in(*, email: str, password: str) -> VerifiedPassword:
 
 def authenticate(verified: VerifiedPassword) -> User:
     """Return the active account whose password was verified; raises SignInRefused."""
-    # Who changes the password ends what it opened. That waits for us, or we for it: else
-    # something could still be opened with the password before, and nobody would end it.
+    # A change of the password ends all sessions. Without this lock a sign-in with the old
+    # password could commit after it, and its session would stay.
     user = db.session.get(User, verified.user_id, with_for_update={"key_share": True})
     if user is None or user.password_hash != verified.stored or not user.is_active:
         raise _refused()

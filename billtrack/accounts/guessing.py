@@ -15,7 +15,7 @@ from itertools import product
 from zxcvbn import matching, zxcvbn
 
 LEAST_SCORE = 3
-"""Of 4: some hundred million guesses, with argon2 a matter of months."""
+"""Lowest score accepted, out of 4: some hundred million guesses, months of work with argon2."""
 
 LONGEST_JUDGED = 72
 """Characters of password and words that are judged; zxcvbn takes no more."""

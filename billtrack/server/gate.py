@@ -20,8 +20,6 @@ from billtrack.core.errors import BilltrackError
 from billtrack.request_head import MAX_SMALL_BODY, body_limit, require_sound_head
 from billtrack.server.adapter import Answer
 
-SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-
 VETTING_THREADS = 2
 """Each may use one of the database connections that WEB_CONNECTIONS has to spare."""
 
@@ -44,7 +42,7 @@ class AppGate:
 
     async def body_limit(self, environ: WSGIEnvironment, length: int | None) -> int:
         """Return the most bytes to read; 0 where the application refuses without reading."""
-        if environ["REQUEST_METHOD"] in SAFE:
+        if environ["REQUEST_METHOD"] in access.SAFE_METHODS:
             return 0
         try:
             with self._app.app_context():
