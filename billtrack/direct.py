@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from typing import Any, cast
 
 import psycopg
-from sqlalchemy import Executable
+from sqlalchemy import Engine, Executable
 from sqlalchemy.exc import DBAPIError
 
 from billtrack.engines import sqlite_errors
@@ -18,9 +18,11 @@ Driver = psycopg.Connection[tuple[Any, ...]]
 """A connection of the PostgreSQL driver, without SQLAlchemy around it."""
 
 
-def read_now(statement: Executable, parameters: Mapping[str, Any]) -> Sequence[Any]:
+def read_now(
+    statement: Executable, parameters: Mapping[str, Any], engine: Engine | None = None
+) -> Sequence[Any]:
     """Return the rows of one statement as things stand, whatever the session's snapshot is."""
-    with db.engine.connect() as connection:
+    with (engine or db.engine).connect() as connection:
         if is_postgresql():
             # Without BEGIN and ROLLBACK around it, each a way to the server and back.
             connection.execution_options(isolation_level="AUTOCOMMIT")
@@ -33,9 +35,12 @@ def ask_driver(statement: str, parameters: Mapping[str, Any]) -> Sequence[Any]:
         return driver.execute(statement.encode(), parameters).fetchall()
 
 
-def ask_sqlite(statement: str, values: Sequence[Any]) -> Sequence[Any]:
+def ask_sqlite(
+    statement: str, values: Sequence[Any], engine: Engine | None = None
+) -> Sequence[Any]:
     """Return the rows of one query as things stand (SQLite); values are the driver's."""
-    with sqlite_errors(db.engine), closing(db.engine.raw_connection()) as pooled:
+    engine = engine or db.engine
+    with sqlite_errors(engine), closing(engine.raw_connection()) as pooled:
         driver = cast("sqlite3.Connection", pooled.driver_connection)
         return driver.execute(statement, values).fetchall()
 

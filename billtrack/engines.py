@@ -16,9 +16,9 @@ from functools import partial
 from typing import Any
 
 import psycopg
-from sqlalchemy import Connection, Dialect, Engine, event, make_url
+from sqlalchemy import Connection, Dialect, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, StaticPool
 
 WRITES = "billtrack_write"
 """The execution option of a connection that is going to write."""
@@ -113,6 +113,21 @@ def prepare_engine(engine: Engine, use: Use) -> None:
         event.listen(engine, "connect", limit_connection)
 
 
+def loop_reading_engine(engine: Engine) -> Engine:
+    """Return an engine for an event loop to read SQLite with: one connection that never waits.
+
+    Where the database is locked it raises OperationalError at once, and it writes nothing.
+    """
+    reading = create_engine(
+        engine.url,
+        connect_args={"isolation_level": None, "timeout": 0, "check_same_thread": False},
+        poolclass=StaticPool,
+        hide_parameters=True,
+    )
+    event.listen(reading, "connect", _only_read)
+    return reading
+
+
 def limits(use: Use, *, is_local: bool = False) -> str:
     """Return the statement by which PostgreSQL keeps the limits, for the session or transaction."""
     seconds = {
@@ -189,6 +204,10 @@ def _set_pragmas(connection: Any, _record: Any) -> None:
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _only_read(connection: Any, _record: Any) -> None:
+    connection.execute("PRAGMA query_only=ON")
 
 
 def _begin_on_sqlite(connection: Connection) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import psycopg
 import pytest
 from apiflask import APIFlask
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
@@ -20,7 +23,7 @@ from billtrack import access
 from billtrack.app import create_app
 from billtrack.config import WEB_CONNECTIONS
 from billtrack.db import transaction
-from billtrack.engines import NETWORK, Use, engine_options
+from billtrack.engines import NETWORK, Use, engine_options, loop_reading_engine
 from billtrack.extensions import db
 from tests.conftest import make_settings
 from tests.scenarios.harness import eventually
@@ -178,3 +181,18 @@ def is_connected(server: PostgresServer, pid: int) -> bool:
     with psycopg.connect(server.url) as connection:
         query = "SELECT FROM pg_stat_activity WHERE pid = %s"
         return connection.execute(query, [pid]).fetchone() is not None
+
+
+def test_an_event_loop_reads_sqlite_without_waiting_and_writes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "some.db"
+    reading = loop_reading_engine(create_engine(f"sqlite:///{path}"))
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("CREATE TABLE things (id INTEGER)")
+        with reading.connect() as connection:
+            assert connection.scalar(text("PRAGMA busy_timeout")) == 0
+            with pytest.raises(OperationalError, match="readonly"):
+                connection.execute(text("INSERT INTO things VALUES (1)"))
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(OperationalError, match="locked"), reading.connect() as connection:
+            connection.execute(text("SELECT id FROM things"))
+    reading.dispose()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import update
+from sqlalchemy import Engine, update
 
 from billtrack import audit
 from billtrack.accounts import seen_keys
@@ -128,14 +128,17 @@ def find_live_key(secret: str, *, now: datetime) -> LiveKey | None:
     return found if found is not None and is_valid(found, now=now) else None
 
 
-def find_together(secrets_: Sequence[str]) -> list[LiveKey | None]:
-    """Return each key that is not revoked, in one query; whether it has expired is not asked."""
+def find_together(secrets_: Sequence[str], *, engine: Engine | None = None) -> list[LiveKey | None]:
+    """Return each key that is not revoked, in one query; whether it has expired is not asked.
+
+    On SQLite an event loop asks by an engine of its own.
+    """
     hashes = [digest(secret) for secret in secrets_]
     wanted = sorted(set(hashes))
     if is_postgresql():
         keys = [LiveKey(*row) for row in ask_driver(_FOR_POSTGRESQL, {"hashes": wanted})]
     else:
-        keys = [_from_sqlite(*row) for row in ask_sqlite(_FOR_SQLITE, [json.dumps(wanted)])]
+        keys = [_from_sqlite(*row) for row in ask_sqlite(_FOR_SQLITE, [json.dumps(wanted)], engine)]
     found = {key.key_hash: key for key in keys}
     seen_keys.note(hashes, found)
     return [found.get(one) for one in hashes]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from wsgiref.types import WSGIEnvironment
 
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from billtrack import limits
@@ -73,11 +74,11 @@ def answer(found: Found) -> Answer:
     return answer_with(found.record, "200 OK", ROUTE, found.who)
 
 
-def read_together(asked: Sequence[Asked]) -> list[Found | None]:
+def read_together(asked: Sequence[Asked], *, engine: Engine | None = None) -> list[Found | None]:
     """Look keys and records up; a database that refuses is met again on the long way."""
     try:
-        keys = api_keys.find_together([one.secret for one in asked])
-        records = lookup.find_together([one.record_id for one in asked])
+        keys = api_keys.find_together([one.secret for one in asked], engine=engine)
+        records = lookup.find_together([one.record_id for one in asked], engine=engine)
     except SQLAlchemyError:
         return [None] * len(asked)
     return [_found(one, key, record) for one, key, record in zip(asked, keys, records, strict=True)]

@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import UTC
 from typing import Any
 
+from sqlalchemy import Engine
+
 from billtrack.accounts import seen_keys
 from billtrack.accounts.api_keys import LiveKey
 from billtrack.accounts.permissions import Breadth, Reach
@@ -62,9 +64,14 @@ def get_record(record_id: int, *, reach: Reach) -> RecordView:
     return record
 
 
-def find_together(record_ids: Sequence[int]) -> list[RecordView | None]:
-    """Return each of the records as it stands now, or None where there is none."""
-    rows = read_now(RECORDS_BY_ID, {"ids": sorted(set(record_ids))})
+def find_together(
+    record_ids: Sequence[int], *, engine: Engine | None = None
+) -> list[RecordView | None]:
+    """Return each of the records as it stands now, or None where there is none.
+
+    On SQLite an event loop asks by an engine of its own.
+    """
+    rows = read_now(RECORDS_BY_ID, {"ids": sorted(set(record_ids))}, engine)
     found = {record.id: record for record in (RecordView(*row) for row in rows)}
     return [found.get(record_id) for record_id in record_ids]
 
