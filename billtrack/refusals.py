@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 import structlog
 from flask import Response, g, jsonify, redirect, render_template, request, url_for
 from flask_wtf.csrf import CSRFError
+from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
@@ -82,6 +83,18 @@ def problem(status: int, code: str, detail: str, errors: Sequence[FieldError] = 
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         response.headers["Retry-After"] = "1"
     return response
+
+
+def field_errors(error: ValidationError) -> list[FieldError]:
+    """Return what is wrong, field by field, in words for whoever sent it."""
+    details = error.errors(include_url=False, include_context=False, include_input=False)
+    return [FieldError(_path(detail["loc"]), detail["msg"]) for detail in details[:MAX_ERRORS]]
+
+
+def _path(location: tuple[str | int, ...]) -> str:
+    # Between the names pydantic puts what it tried, such as list[int], and [key] for a name.
+    parts = (str(part) for part in location)
+    return ".".join(part for part in parts if not part.endswith("]")) or "body"
 
 
 def answer_error(error: Exception) -> AnyResponse:

@@ -12,9 +12,8 @@ from wtforms.fields import DateField, DateTimeLocalField, EmailField
 from wtforms.validators import DataRequired, InputRequired, Length, ValidationError
 
 from billtrack.accounts.operations import MAX_NAME_LENGTH
+from billtrack.usage.ingest.fields import MAX_QUANTITY, YEARS
 
-MAX_QUANTITY = 10**15
-YEARS = range(2000, 3000)  # as in the API
 FIRST_DAY, LAST_DAY = date(YEARS[0], 1, 1), date(YEARS[-1], 12, 31)
 MAX_EMAIL_LENGTH = 254
 TOO_LONG = "Write at most %(max)d characters."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from http import HTTPStatus
 from typing import Any
@@ -151,6 +152,16 @@ class RecordUsageForm(FlaskForm):  # type: ignore[misc]
             *((str(user_id), name) for user_id, name in customers),
         ]
         self.event.choices = [("", "Choose an event"), *events]
+
+    def item(self) -> Mapping[str, Any]:
+        """Return what was typed as a usage record; call it once valid."""
+        return {
+            "user_id": int(self.user_id.data),
+            "event": self.event.data,
+            "quantity": self.quantity.data,
+            "occurred_at": self.instant.isoformat() if self.instant else None,
+            "idempotency_key": self.idempotency_key.data,
+        }
 
     def validate_occurred_at(self, field: Field) -> None:
         """Refuse a time of day that the change to summer time skips."""

@@ -25,7 +25,7 @@ from billtrack.extensions import current_calendar, current_settings
 from billtrack.present.filters import base_unit
 from billtrack.present.journal import refusal_words, rejected_row
 from billtrack.present.statements import meter_views
-from billtrack.usage.fields import parse_instant
+from billtrack.usage.ingest.fields import parse_instant
 from billtrack.usage.journal.queries import list_sources
 from billtrack.usage.journal.rejected import (
     RejectedFilter,

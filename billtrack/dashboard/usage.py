@@ -31,9 +31,10 @@ from billtrack.present.statements import meter_views
 from billtrack.present.usage import record_rows
 from billtrack.replica.reading import may_be_old
 from billtrack.usage import intake, queries
+from billtrack.usage.ingest import schema
 from billtrack.usage.meters import list_meters
 from billtrack.usage.queries import RecordFilter, SummaryRow
-from billtrack.usage.rules import Terms, UsageInput
+from billtrack.usage.submissions import Terms
 
 PAGE_SIZE = 50
 LIVE_FIELDS = ("user_id", "event", "quantity", "occurred_at")
@@ -87,14 +88,8 @@ def record_usage() -> ResponseReturnValue:
     form = _record_form()
     if not form.validate_on_submit():
         return _page(form), 422
-    item = UsageInput(
-        user_id=int(form.user_id.data),
-        event=form.event.data,
-        quantity=int(form.quantity.data or 0),
-        occurred_at=form.instant,
-        idempotency_key=form.idempotency_key.data,
-    )
     try:
+        item = schema.read(form.item())
         record, is_new = intake.submit_one(item, terms=_terms())
     except intake.IdempotencyConflict:
         # Back in the browser, other figures, sent again: that can well be meant.

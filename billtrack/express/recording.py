@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from wsgiref.types import WSGIEnvironment
 
-from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from billtrack.access import Principal
 from billtrack.accounts import api_keys
 from billtrack.accounts.permissions import Permission
-from billtrack.api.v1.usage import NewUsage, location_of, to_input
+from billtrack.api.v1.usage import location_of
 from billtrack.core.errors import BilltrackError
 from billtrack.express.answers import Answer, Refusal, answer_with
 from billtrack.express.plain import find_owner, may_spend, plain_body
 from billtrack.extensions import app_combiner, current_calendar, current_settings
 from billtrack.usage import intake
+from billtrack.usage.ingest.schema import read_json
 from billtrack.usage.journal.refusing import note_refused
 from billtrack.usage.submissions import Submission, Terms, UsageInput
 
@@ -62,11 +62,8 @@ def read_request(environ: WSGIEnvironment, secret: str) -> Asked | None:
     body = plain_body(environ)
     if body is None:
         return None
-    try:
-        sent = NewUsage.model_validate_json(body)
-    except ValidationError:
-        return None
-    return Asked(secret, to_input(sent, sent.idempotency_key), datetime.now(UTC))
+    item = read_json(body)
+    return None if item is None else Asked(secret, item, datetime.now(UTC))
 
 
 def answer(asked: Asked, done: Done) -> Answer | Refusal:

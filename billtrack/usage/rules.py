@@ -9,13 +9,13 @@ from billtrack.core.errors import InvalidError
 from billtrack.core.periods import Month
 from billtrack.usage import store
 from billtrack.usage.facts import Facts
+from billtrack.usage.ingest.fields import MAX_QUANTITY
 from billtrack.usage.meters import meter_ids
 from billtrack.usage.rows import NewRecord
 from billtrack.usage.submissions import Submission, Terms, UsageInput
 
 __all__ = ["MAX_QUANTITY", "MAX_TOTAL", "Rulebook", "Submission", "Terms", "UsageInput"]
 
-MAX_QUANTITY = 10**15
 MAX_TOTAL = 10**18
 FUTURE_TOLERANCE = timedelta(minutes=5)
 

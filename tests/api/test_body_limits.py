@@ -13,11 +13,12 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from billtrack.api.v1.cloud_events import CloudEvent, EventData
 from billtrack.api.v1.reconciliation import ReconciliationIn
 from billtrack.api.v1.reports import ReportsIn
-from billtrack.api.v1.schemas import Body, Metadata
+from billtrack.api.v1.schemas import Body
 from billtrack.api.v1.statements import QuoteIn
 from billtrack.api.v1.usage_batches import BatchIn, CloudEvents
 from billtrack.core.errors import InvalidError
 from billtrack.request_head import body_limit
+from billtrack.usage.ingest.fields import Metadata
 from billtrack.usage.journal.refusing import Misshapen
 from tests.cast import Cast
 

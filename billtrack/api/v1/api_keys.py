@@ -18,19 +18,10 @@ from billtrack.accounts.permissions import Permission
 from billtrack.accounts.queries import UserNotFound
 from billtrack.api.v1.blueprint import api
 from billtrack.api.v1.idempotency import create_once
-from billtrack.api.v1.schemas import (
-    Body,
-    Cursor,
-    Id,
-    Instant,
-    Limit,
-    PlainText,
-    Query,
-    from_cursor,
-    page,
-)
+from billtrack.api.v1.schemas import Body, Cursor, Limit, Query, from_cursor, page
 from billtrack.core.errors import InvalidError
 from billtrack.db import transaction
+from billtrack.usage.ingest.fields import Id, Instant, PlainText
 
 _MORE_THAN_THE_KEY = "The permission is lacking, or the account may do more than the API key"
 

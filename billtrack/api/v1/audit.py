@@ -14,7 +14,6 @@ from billtrack.api.v1.schemas import (
     BillingDate,
     Cursor,
     Limit,
-    PlainText,
     Query,
     QueryId,
     from_cursor,
@@ -23,6 +22,7 @@ from billtrack.api.v1.schemas import (
 )
 from billtrack.audit.queries import EntryFilter, EntryView, list_entries
 from billtrack.extensions import current_calendar
+from billtrack.usage.ingest.fields import PlainText
 
 Word = Annotated[PlainText, Field(max_length=64)]
 

@@ -16,10 +16,11 @@ from billtrack.accounts.models import User
 from billtrack.accounts.second_factor import Proof, WrongCode
 from billtrack.accounts.signing_in import CodeDue, prove_code, prove_password
 from billtrack.api.v1.blueprint import api
-from billtrack.api.v1.schemas import Body, PlainText
+from billtrack.api.v1.schemas import Body
 from billtrack.core.errors import UnauthenticatedError
 from billtrack.db import transaction
 from billtrack.http import client_address
+from billtrack.usage.ingest.fields import PlainText
 
 REFRESH_EXAMPLE = "bt_refresh_kR0aXz5sVq7uJm2yTn4cWb9eGd1fHi3oLp6ASrDtEvFBhJ2xY9Q1"
 

@@ -13,7 +13,7 @@ from werkzeug.exceptions import UnsupportedMediaType
 
 from billtrack.api.v1.bodies import read_body
 from billtrack.core.errors import FieldError, InvalidError, UnparsableError
-from billtrack.refusals import MAX_ERRORS
+from billtrack.refusals import field_errors
 
 
 class InvalidFields(InvalidError):
@@ -63,15 +63,3 @@ def _query(request: Request) -> dict[str, Any]:
         errors = [FieldError(name, "Send this parameter once.") for name in repeated]
         raise InvalidError("The request has invalid fields.", errors=errors)
     return request.args.to_dict()
-
-
-def field_errors(error: ValidationError) -> list[FieldError]:
-    """Return what is wrong, field by field, in words for whoever sent it."""
-    details = error.errors(include_url=False, include_context=False, include_input=False)
-    return [FieldError(_path(detail["loc"]), detail["msg"]) for detail in details[:MAX_ERRORS]]
-
-
-def _path(location: tuple[str | int, ...]) -> str:
-    # Between the names pydantic puts what it tried, such as list[int], and [key] for a name.
-    parts = (str(part) for part in location)
-    return ".".join(part for part in parts if not part.endswith("]")) or "body"

@@ -7,17 +7,18 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
-from billtrack.api.v1.schemas import (
-    MAX_UNKNOWN,
+from billtrack.usage.ingest.fields import (
+    LONGEST_ORIGIN,
+    MAX_METADATA,
     Instant,
     MetadataValue,
     PlainText,
     Quantity,
     UsageKey,
-    require_few_names,
+    require_small,
 )
-from billtrack.usage.fields import MAX_METADATA, require_small
-from billtrack.usage.rules import UsageInput
+from billtrack.usage.ingest.schema import MAX_UNKNOWN, require_few_names
+from billtrack.usage.submissions import UsageInput
 
 MEDIA_TYPE = "application/cloudevents-batch+json"
 SAMPLE_EVENT: dict[str, JsonValue] = {
@@ -36,8 +37,6 @@ FIELDS = {
     "quantity": "data.quantity",
 }
 """Where an event says what a record does."""
-
-LONGEST_ORIGIN = 255
 
 _ATTRIBUTE = re.compile(r"[a-z0-9]+")
 _SUBJECT = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)

@@ -12,13 +12,14 @@ from billtrack import access
 from billtrack.accounts.permissions import Permission
 from billtrack.accounts.queries import get_user
 from billtrack.api.v1.blueprint import api
-from billtrack.api.v1.schemas import Body, PlainText
+from billtrack.api.v1.schemas import Body
 from billtrack.api.v1.users import UserOut, user_json
 from billtrack.core.errors import InvalidError
 from billtrack.customers.erasure import erase_account
 from billtrack.customers.export import export_disposition, note_export, stream_export
 from billtrack.db import transaction
 from billtrack.limits import Budget
+from billtrack.usage.ingest.fields import PlainText
 
 ZIP = "application/zip"
 _ANSWERS: dict[int | str, dict[str, str | dict[str, dict[str, Any]]]] = {

@@ -12,10 +12,10 @@ from billtrack import access
 from billtrack.accounts.permissions import Permission
 from billtrack.accounts.queries import UserNotFound, find_user
 from billtrack.api.v1.blueprint import api
-from billtrack.api.v1.schemas import Id
 from billtrack.core.money import format_exact
 from billtrack.plans import queries
 from billtrack.plans.models import Plan, PlanVersion, Subscription
+from billtrack.usage.ingest.fields import Id
 
 
 class PlanVersionOut(BaseModel):

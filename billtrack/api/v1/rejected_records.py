@@ -14,15 +14,9 @@ from billtrack.api.v1.schemas import (
     BillingDate,
     Body,
     Cursor,
-    EventCode,
-    Id,
-    Instant,
     Limit,
-    Metadata,
-    Quantity,
     Query,
     QueryId,
-    UsageKey,
     from_cursor,
     page,
     read_period,
@@ -30,6 +24,7 @@ from billtrack.api.v1.schemas import (
 from billtrack.api.v1.usage import UsageRecordOut, location_of, record_json
 from billtrack.extensions import current_calendar, current_settings
 from billtrack.limits import Budget
+from billtrack.usage.ingest.fields import EventCode, Id, Instant, Metadata, Quantity, UsageKey
 from billtrack.usage.journal.rejected import (
     RejectedFilter,
     RejectedView,

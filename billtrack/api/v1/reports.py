@@ -16,20 +16,14 @@ from billtrack.accounts.permissions import Permission, Reach
 from billtrack.accounts.queries import UserNotFound, find_user, list_customers, users_by_id
 from billtrack.api.v1.blueprint import api
 from billtrack.api.v1.idempotency import create_once
-from billtrack.api.v1.schemas import (
-    BillingDate,
-    Body,
-    Id,
-    MonthText,
-    current_month,
-    read_period,
-)
+from billtrack.api.v1.schemas import BillingDate, Body, MonthText, current_month, read_period
 from billtrack.core.errors import InvalidError
 from billtrack.core.periods import DateRange
 from billtrack.limits import Budget
 from billtrack.reports import operations, queries
 from billtrack.reports.queries import ReportView
 from billtrack.request_head import MAX_LIST_BODY, accepts_body
+from billtrack.usage.ingest.fields import Id
 
 MAX_USERS = 10_000
 SAMPLE_REPORT: dict[str, JsonValue] = {"month": "2026-10", "format": "pdf"}

@@ -11,59 +11,24 @@ from typing import Annotated, Any, ClassVar
 from urllib.parse import urlencode
 
 from flask import request
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from billtrack.core.errors import InvalidError
 from billtrack.core.periods import DateRange, Month
 from billtrack.extensions import current_calendar
-from billtrack.usage.fields import (
-    YEARS,
-    parse_instant,
-    require_plain,
-    require_printable,
-    require_small,
-)
-from billtrack.usage.rules import MAX_QUANTITY
+from billtrack.usage.ingest.fields import MAX_ID, YEARS, Id
+from billtrack.usage.ingest.schema import Shape
 
-MAX_ID = 10**18 - 1
 MAX_DAYS = 3660
 
 _DIGITS = re.compile(r"[0-9]+", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
-MAX_UNKNOWN = 50
-"""Names beside those of the schema, before nothing more is looked at: each would be an error."""
+class Body(Shape):
+    """A JSON body; `other_spellings` are what the same may be sent as, by media type."""
 
-
-class Body(BaseModel):
-    """A JSON body: nothing is converted, nothing unknown is accepted.
-
-    `other_spellings` are what the same may be sent as, by media type.
-    """
-
-    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
     other_spellings: ClassVar[Mapping[str, type[BaseModel]]] = {}
-
-    @model_validator(mode="before")
-    @classmethod
-    def _few_names(cls, value: Any) -> Any:
-        return require_few_names(value, at_most=len(cls.model_fields) + MAX_UNKNOWN)
-
-
-def require_few_names(value: Any, *, at_most: int) -> Any:
-    """Return the value; raises ValueError for an object of more names than can be right."""
-    if isinstance(value, dict) and len(value) > at_most:
-        raise ValueError(f"Send at most {at_most} names here, not {len(value)}.")
-    return value
 
 
 class Query(BaseModel):
@@ -93,21 +58,9 @@ def _parse_digits(value: str) -> str:
     return value
 
 
-Instant = Annotated[datetime, BeforeValidator(parse_instant, json_schema_input_type=str)]
 BillingDate = Annotated[date, BeforeValidator(_parse_date, json_schema_input_type=str)]
 MonthText = Annotated[
     str, Field(pattern=r"^\d{4}-\d\d$", examples=["2026-10"]), AfterValidator(_parse_month)
-]
-Id = Annotated[int, Field(ge=1, le=MAX_ID)]
-EventCode = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$", examples=["api_calls"])]
-PlainText = Annotated[str, AfterValidator(require_printable)]
-Quantity = Annotated[int, Field(ge=1, le=MAX_QUANTITY, examples=[500000])]
-UsageKey = Annotated[PlainText, Field(min_length=1, max_length=255)]
-MetadataValue = Annotated[
-    Any, AfterValidator(require_plain), WithJsonSchema({"type": ["string", "number", "boolean"]})
-]
-Metadata = Annotated[
-    dict[PlainText, MetadataValue], Field(fail_fast=True), AfterValidator(require_small)
 ]
 QueryId = Annotated[Id, BeforeValidator(_parse_digits)]
 Limit = Annotated[int, Field(ge=1, le=200), BeforeValidator(_parse_digits)]

@@ -10,15 +10,7 @@ from pydantic import BaseModel, Field, field_validator
 from billtrack import access
 from billtrack.accounts.permissions import Permission
 from billtrack.api.v1.blueprint import api
-from billtrack.api.v1.schemas import (
-    BillingDate,
-    Body,
-    EventCode,
-    MonthText,
-    Query,
-    current_month,
-    read_period,
-)
+from billtrack.api.v1.schemas import BillingDate, Body, MonthText, Query, current_month, read_period
 from billtrack.core.errors import FieldError, InvalidError
 from billtrack.core.money import format_minor, minor_unit_places
 from billtrack.extensions import current_calendar, current_settings
@@ -27,6 +19,7 @@ from billtrack.pricing.statement import price_usage
 from billtrack.request_head import MAX_LIST_BODY, accepts_body
 from billtrack.statements.as_json import line_json, statement_json
 from billtrack.statements.queries import Terms, get_statement
+from billtrack.usage.ingest.fields import EventCode
 from billtrack.usage.meters import list_meters
 from billtrack.usage.rules import MAX_TOTAL
 

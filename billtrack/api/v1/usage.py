@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, Field, JsonValue
 
 from billtrack import access
 from billtrack.accounts.permissions import Permission
@@ -16,16 +17,9 @@ from billtrack.api.v1.schemas import (
     BillingDate,
     Body,
     Cursor,
-    EventCode,
-    Id,
-    Instant,
     Limit,
-    Metadata,
-    PlainText,
-    Quantity,
     Query,
     QueryId,
-    UsageKey,
     from_cursor,
     page,
     read_period,
@@ -36,29 +30,10 @@ from billtrack.extensions import current_calendar
 from billtrack.limits import Budget
 from billtrack.replica.reading import may_be_old
 from billtrack.usage import intake, lookup, queries
+from billtrack.usage.ingest.fields import EventCode, PlainText
+from billtrack.usage.ingest.schema import NewUsage
 from billtrack.usage.journal.refusing import note_refused
 from billtrack.usage.queries import RecordFilter, RecordView
-from billtrack.usage.rules import UsageInput
-
-SAMPLE_RECORD: dict[str, JsonValue] = {
-    "user_id": 1,
-    "event": "api_calls",
-    "quantity": 500000,
-    "idempotency_key": "gateway-7/2026-10-05T14",
-}
-
-
-class NewUsage(Body):
-    """What was used. The quantity is an integer in the base unit of the meter."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [SAMPLE_RECORD]})
-
-    quantity: Quantity
-    event: EventCode
-    user_id: Id
-    idempotency_key: UsageKey | None = None
-    occurred_at: Instant | None = None
-    metadata: Metadata | None = None
 
 
 class UsageRecordOut(BaseModel):
@@ -131,7 +106,7 @@ def record_usage(json_data: NewUsage) -> tuple[dict[str, Any], int, dict[str, st
     With an idempotency key a repeated request answers 200 with the original record, for ever;
     the same key with other content answers 409.
     """
-    item = to_input(json_data, _one_key(json_data.idempotency_key))
+    item = replace(json_data.to_input(), idempotency_key=_one_key(json_data.idempotency_key))
     rules = terms()
     try:
         record, is_new = intake.submit_one(item, terms=rules)
@@ -210,18 +185,6 @@ def reverse_record(
         terms=terms(),
     )
     return record_json(record), 201 if is_new else 200, {"Location": location_of(record)}
-
-
-def to_input(sent: NewUsage, key: str | None) -> UsageInput:
-    """Return the record as intake takes it, under this key."""
-    return UsageInput(
-        user_id=sent.user_id,
-        event=sent.event,
-        quantity=sent.quantity,
-        occurred_at=sent.occurred_at,
-        idempotency_key=key,
-        metadata=sent.metadata,
-    )
 
 
 def location_of(record: RecordView) -> str:

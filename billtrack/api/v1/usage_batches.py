@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import repeat
 from typing import Annotated, Any, Literal
 
@@ -13,18 +14,17 @@ from pydantic_core import to_json
 
 from billtrack import access
 from billtrack.accounts.permissions import Permission
-from billtrack.api.v1.blueprint import api, field_errors
+from billtrack.api.v1.blueprint import api
 from billtrack.api.v1.cloud_events import FIELDS, MEDIA_TYPE, SAMPLE_EVENT, CloudEvent, to_item
 from billtrack.api.v1.idempotency import HEADER
-from billtrack.api.v1.plain_batches import MAX_RECORDS, PlainBatch, place_of, read_plain
 from billtrack.api.v1.refused_usage import keep_refused
 from billtrack.api.v1.schemas import Body, Query
 from billtrack.api.v1.terms import terms
-from billtrack.api.v1.usage import NewUsage, to_input
 from billtrack.core.errors import FieldError, InvalidError
 from billtrack.limits import Budget
 from billtrack.refusals import MAX_ERRORS
 from billtrack.request_head import MAX_BODY, accepts_body
+from billtrack.usage.ingest.schema import MAX_RECORDS, NewUsage, invalid_record, read_batch
 from billtrack.usage.intake import Outcome, Status, submit
 from billtrack.usage.journal.refusing import Misshapen
 from billtrack.usage.rules import Terms, UsageInput
@@ -40,9 +40,7 @@ def _read_one(value: Any, read: Any) -> Any:
     try:
         return read(value)
     except ValidationError as error:
-        errors = field_errors(error)
-        text = f"{errors[0].field}: {errors[0].detail}"
-        return Misshapen(value, InvalidError(text, errors=errors))
+        return Misshapen(value, invalid_record(error))
 
 
 Sent = UsageInput | Misshapen
@@ -74,6 +72,21 @@ class CloudEvents(RootModel[list[Annotated[CloudEvent, WrapValidator(_read_one)]
         return f"{index}.{FIELDS.get(field, field)}".rstrip(".")
 
 
+@dataclass(slots=True)
+class PlainBatch:
+    """A batch of nothing but good records."""
+
+    records: Sequence[UsageInput]
+
+    def sent(self) -> Sequence[UsageInput]:
+        """Return each as intake takes it."""
+        return self.records
+
+    def place_of(self, index: int, field: str) -> str:
+        """Name the place in the body that says this of a record."""
+        return _place_of(index, field)
+
+
 class BatchIn(Body):
     """Up to 10,000 records, each as for a single one."""
 
@@ -88,17 +101,20 @@ class BatchIn(Body):
     @classmethod
     def read_json(cls, body: bytes) -> BatchIn | PlainBatch:
         """Return what the body says; raises ValidationError."""
-        return read_plain(body) or cls.model_validate_json(body)
+        records = read_batch(body)
+        return cls.model_validate_json(body) if records is None else PlainBatch(records)
 
     def sent(self) -> Sequence[Sent]:
         """Return each as intake takes it, or what is wrong with it."""
-        return [
-            r if isinstance(r, Misshapen) else to_input(r, r.idempotency_key) for r in self.records
-        ]
+        return [r if isinstance(r, Misshapen) else r.to_input() for r in self.records]
 
     def place_of(self, index: int, field: str) -> str:
         """Name the place in the body that says this of a record."""
-        return place_of(index, field)
+        return _place_of(index, field)
+
+
+def _place_of(index: int, field: str) -> str:
+    return f"records.{index}.{field}".rstrip(".")
 
 
 class BatchQuery(Query):

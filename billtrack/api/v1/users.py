@@ -20,11 +20,12 @@ from billtrack.accounts.queries import UserFilter
 from billtrack.accounts.throttle import NewPassword
 from billtrack.api.v1.blueprint import api
 from billtrack.api.v1.idempotency import create_once, is_repeated
-from billtrack.api.v1.schemas import Body, Cursor, Limit, PlainText, Query, from_cursor, page
+from billtrack.api.v1.schemas import Body, Cursor, Limit, Query, from_cursor, page
 from billtrack.core.errors import UnavailableError
 from billtrack.customers.operations import change_role, invite_account, open_account
 from billtrack.db import transaction
 from billtrack.extensions import current_calendar
+from billtrack.usage.ingest.fields import PlainText
 
 Email = Annotated[PlainText, Field(min_length=3, max_length=254, examples=["ops@kiln.example"])]
 Name = Annotated[PlainText, Field(min_length=1, max_length=200, examples=["Kiln Ceramics"])]

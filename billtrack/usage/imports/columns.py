@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from billtrack.core.errors import InvalidError
-from billtrack.usage.fields import parse_instant, require_plain, require_printable, require_small
 from billtrack.usage.imports.lines import UnreadableFile
-from billtrack.usage.submissions import MetadataValue, UsageInput
-
-T = TypeVar("T")
+from billtrack.usage.ingest import schema
+from billtrack.usage.submissions import UsageInput
 
 USERS = ("user_id", "user")
 NEEDED = ("event", "quantity", "occurred_at")
@@ -25,12 +23,16 @@ OPTIONAL = ("idempotency_key", "metadata")
 IGNORED = ("line", "reason")
 KNOWN = (*USERS, *NEEDED, *OPTIONAL, *IGNORED)
 METADATA = "metadata."
-MAX_KEY = 255
+ADVICE = {
+    "user_id": "Write the number of a user, in digits only.",
+    "event": "Write the code of an event, as api_calls.",
+    "quantity": "Write a whole number from 1 to 10^15.",
+}
+"""How a cell is to be mended, where the schema's own words speak of JSON."""
+
 FORMULA = re.compile(r"'+[=+\-@\t\r]")
 _FORMULA_START = re.compile(r"'*[=+\-@\t\r]")
-_QUANTITY = re.compile(r"[0-9]{1,16}", re.ASCII)
-_ID = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
-_EVENT = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
+_DIGITS = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
 class InvalidLine(InvalidError):
@@ -72,17 +74,20 @@ def to_input(values: Mapping[str, str], *, user_ids: Mapping[str, int]) -> Usage
     """
     for name in NEEDED:
         if name not in values:
-            _refuse(name, "This cell is empty.")
-    return UsageInput(
-        user_id=_user_id(values, user_ids),
-        event=_matching(_EVENT, values, "event", "Write the code of an event, as api_calls."),
-        quantity=int(
-            _matching(_QUANTITY, values, "quantity", "Write a whole number from 1 to 10^15.")
-        ),
-        occurred_at=_checked(parse_instant, values["occurred_at"], "occurred_at"),
-        idempotency_key=_key(values),
-        metadata=_metadata(values),
-    )
+            raise InvalidLine.at(name, "This cell is empty.")
+    item = {
+        "user_id": _user_id(values, user_ids),
+        "event": values["event"],
+        "quantity": _number(values["quantity"]),
+        "occurred_at": values["occurred_at"],
+        "idempotency_key": values.get("idempotency_key"),
+        "metadata": _metadata(values) or None,
+    }
+    try:
+        return schema.read(item)
+    except InvalidError as error:
+        wrong = error.errors[0]
+        raise InvalidLine.at(wrong.field, ADVICE.get(wrong.field, wrong.detail)) from error
 
 
 def _require_columns(names: Sequence[str]) -> None:
@@ -106,58 +111,37 @@ def _is_metadata(name: str) -> bool:
     return name.startswith(METADATA) and len(name) > len(METADATA) and name.isprintable()
 
 
-def _user_id(values: Mapping[str, str], user_ids: Mapping[str, int]) -> int:
+def _user_id(values: Mapping[str, str], user_ids: Mapping[str, int]) -> int | str:
     if "user" in values:
         found = user_ids.get(values["user"].lower())
-        return found or _refuse("user", f"There is no account for {values['user'][:254]}.")
+        if found is None:
+            raise InvalidLine.at("user", f"There is no account for {values['user'][:254]}.")
+        return found
     if "user_id" not in values:
-        _refuse("user", "This cell is empty.")
-    return int(_matching(_ID, values, "user_id", "Write the number of a user, in digits only."))
+        raise InvalidLine.at("user", "This cell is empty.")
+    return _number(values["user_id"])
 
 
-def _matching(pattern: re.Pattern[str], values: Mapping[str, str], name: str, advice: str) -> str:
-    return values[name] if pattern.fullmatch(values[name]) else _refuse(name, advice)
+def _number(text: str) -> int | str:
+    """Return the number that a cell holds; text that is none is refused by the schema."""
+    return int(text) if _DIGITS.fullmatch(text) else text
 
 
-def _key(values: Mapping[str, str]) -> str | None:
-    key = values.get("idempotency_key")
-    if key is None:
-        return None
-    if len(key) > MAX_KEY:
-        _refuse("idempotency_key", f"Write at most {MAX_KEY} characters.")
-    return _checked(require_printable, key, "idempotency_key")
-
-
-def _metadata(values: Mapping[str, str]) -> dict[str, MetadataValue] | None:
-    found: dict[str, Any] = {
+def _metadata(values: Mapping[str, str]) -> Mapping[str, Any]:
+    if "metadata" in values:
+        return _json_object(values["metadata"])
+    return {
         name.removeprefix(METADATA): text
         for name, text in values.items()
         if name.startswith(METADATA)
     }
-    if "metadata" in values:
-        found = _checked(_json_object, values["metadata"], "metadata")
-    for name, value in found.items():
-        _checked(require_printable, name, "metadata")
-        _checked(require_plain, value, f"{METADATA}{name}")
-    return _checked(require_small, found, "metadata") or None
 
 
-def _json_object(text: str) -> dict[str, Any]:
+def _json_object(text: str) -> Mapping[str, Any]:
     try:
         found = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ValueError("Write a JSON object.") from error
+    except (ValueError, RecursionError):
+        found = None
     if not isinstance(found, dict):
-        raise ValueError("Write a JSON object.")  # noqa: TRY004 (the cell is wrong, not our code)
+        raise InvalidLine.at("metadata", "Write a JSON object.")
     return found
-
-
-def _checked(check: Callable[[Any], T], value: object, name: str) -> T:
-    try:
-        return check(value)
-    except ValueError as error:
-        raise InvalidLine.at(name, str(error)) from error
-
-
-def _refuse(name: str, detail: str) -> NoReturn:
-    raise InvalidLine.at(name, detail)

@@ -1,44 +1,18 @@
-"""A refused item: as it was sent, small and without secrets; and what it says as a record."""
+"""A refused item as it was sent, small and without secrets."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-
-from billtrack.core.errors import FieldError, InvalidError
 from billtrack.redaction import redact
-from billtrack.usage.fields import parse_instant, require_plain, require_printable, require_small
-from billtrack.usage.rules import MAX_QUANTITY
 from billtrack.usage.submissions import UsageInput
 
 MOST_BYTES = 8192
 LONGEST_FIELD = 300
 FIELDS = ("user_id", "event", "quantity", "occurred_at", "idempotency_key", "metadata")
-
-_Text = Annotated[str, AfterValidator(require_printable)]
-
-
-class _Record(BaseModel):
-    """What an item has to be like to be a record, as the API says."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
-
-    user_id: Annotated[int, Field(ge=1, lt=10**18)]
-    event: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
-    quantity: Annotated[int, Field(ge=1, le=MAX_QUANTITY)]
-    occurred_at: Annotated[datetime, BeforeValidator(parse_instant)] | None = None
-    idempotency_key: Annotated[_Text, Field(min_length=1, max_length=255)] | None = None
-    metadata: (
-        Annotated[
-            dict[_Text, Annotated[Any, AfterValidator(require_plain)]],
-            AfterValidator(require_small),
-        ]
-        | None
-    ) = None
 
 
 def item_of(sent: UsageInput) -> dict[str, Any]:
@@ -70,18 +44,6 @@ def kept_text(item: Any) -> tuple[str, bool]:
         if name in FIELDS and len(json.dumps(value)) <= LONGEST_FIELD
     }
     return json.dumps(short), False
-
-
-def read_item(item: Any, *, origin: str | None) -> UsageInput:
-    """Return the record that the item says; raises InvalidError naming each field."""
-    try:
-        record = _Record.model_validate(item)
-    except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False, include_input=False)
-        errors = [FieldError(".".join(map(str, one["loc"][:1])), one["msg"]) for one in found]
-        text = f"{errors[0].field}: {errors[0].detail}"
-        raise InvalidError(text.removeprefix(": "), errors=errors) from error
-    return UsageInput(**{**record.model_dump(), "origin": origin})
 
 
 def named_user(item: Any) -> int | None:

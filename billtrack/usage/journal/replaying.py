@@ -19,7 +19,8 @@ from billtrack.db import row_count, transaction
 from billtrack.extensions import db
 from billtrack.usage import intake
 from billtrack.usage.batch import IdempotencyConflict
-from billtrack.usage.journal.items import item_of, read_item, usable_key
+from billtrack.usage.ingest import schema
+from billtrack.usage.journal.items import item_of, usable_key
 from billtrack.usage.journal.models import RejectedRecord
 from billtrack.usage.journal.rejected import (
     RejectedFilter,
@@ -138,7 +139,7 @@ def _fixed(rejected: RejectedView, changes: Mapping[str, Any]) -> UsageInput:
     is_base = rejected.is_whole and isinstance(rejected.item, dict)
     item = {**(rejected.item if is_base else {}), **changes, "idempotency_key": asked or key}
     said = {name: value for name, value in item.items() if value is not None}
-    return read_item(said, origin=rejected.origin)
+    return schema.read(said, origin=rejected.origin)
 
 
 def _doubles(known: Sequence[RejectedView]) -> set[int]:

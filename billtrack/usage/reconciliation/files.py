@@ -9,9 +9,9 @@ from typing import BinaryIO
 
 from billtrack.accounts.queries import find_ids_by_email
 from billtrack.core.errors import FieldError
-from billtrack.usage.fields import YEARS
 from billtrack.usage.imports.columns import plain
 from billtrack.usage.imports.lines import CsvFile, Line, UnreadableFile
+from billtrack.usage.ingest.fields import YEARS
 from billtrack.usage.reconciliation.comparing import (
     MAX_ERRORS,
     MAX_TOTAL,

@@ -1,14 +1,23 @@
-"""What the fields of a record may hold, in whichever form it is sent. All raise ValueError."""
+"""What the fields of a record may hold, in whichever form it is sent.
+
+The functions raise ValueError, the types are for schemas.
+"""
 
 from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
 from math import isfinite
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+
+MAX_ID = 10**18 - 1
+MAX_QUANTITY = 10**15
 MAX_METADATA = 2048
+"""Bytes of all names and values together, as Python writes them."""
 YEARS = range(2000, 3000)
+LONGEST_ORIGIN = 255
 
 _INSTANT = re.compile(
     r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
@@ -48,3 +57,17 @@ def require_small(value: dict[str, Any]) -> dict[str, Any]:
     if len(repr(value).encode()) > MAX_METADATA:
         raise ValueError("Send at most 2 KiB.")
     return value
+
+
+Instant = Annotated[datetime, BeforeValidator(parse_instant, json_schema_input_type=str)]
+Id = Annotated[int, Field(ge=1, le=MAX_ID)]
+EventCode = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$", examples=["api_calls"])]
+PlainText = Annotated[str, AfterValidator(require_printable)]
+Quantity = Annotated[int, Field(ge=1, le=MAX_QUANTITY, examples=[500000])]
+UsageKey = Annotated[PlainText, Field(min_length=1, max_length=255)]
+MetadataValue = Annotated[
+    Any, AfterValidator(require_plain), WithJsonSchema({"type": ["string", "number", "boolean"]})
+]
+Metadata = Annotated[
+    dict[PlainText, MetadataValue], Field(fail_fast=True), AfterValidator(require_small)
+]

@@ -1,4 +1,4 @@
-"""What the quick way reads of a batch is what the models read, and it takes nothing they refuse."""
+"""The schema of a record; and what is read of a batch at once is what it says of each record."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
-from billtrack.api.v1.plain_batches import PlainBatch, read_plain
-from billtrack.api.v1.usage_batches import BatchIn, Sent
-from billtrack.usage.journal.refusing import Misshapen
+from billtrack.core.errors import InvalidError
+from billtrack.usage.ingest import schema
+from billtrack.usage.ingest.schema import MAX_RECORDS, read_batch
+from billtrack.usage.submissions import UsageInput
 
 GOOD = {"user_id": 1, "event": "api_calls", "quantity": 5}
 
@@ -46,13 +46,12 @@ records = st.fixed_dictionaries(
 )
 
 
-def read_by_models(body: bytes) -> list[Sent] | None:
-    """Return what the models read; None where they refuse any of it."""
+def read_each(items: list[Any]) -> list[UsageInput] | None:
+    """Return what each says by itself; None where any of it is refused."""
     try:
-        sent = [*BatchIn.model_validate_json(body).sent()]
-    except ValidationError:
+        return [schema.read(item) for item in items] or None
+    except InvalidError:
         return None
-    return None if any(isinstance(one, Misshapen) for one in sent) else sent
 
 
 @given(st.lists(records | records.map(lambda some: GOOD | some) | anything, max_size=3))
@@ -60,10 +59,8 @@ def read_by_models(body: bytes) -> list[Sent] | None:
 @example([GOOD | {"metadata": {"a": 1.5, "b": True, "c": "d"}, "occurred_at": None}])
 @example([GOOD | {"idempotency_key": "a\u0085"}])
 @example([GOOD | {"occurred_at": "20261005T143000Z"}])
-def test_it_reads_what_the_models_read(sent: list[Any]) -> None:
-    body = json.dumps({"records": sent}).encode()
-    plain = read_plain(body)
-    assert (plain and plain.sent()) == read_by_models(body)
+def test_it_reads_at_once_what_it_reads_one_by_one(sent: list[Any]) -> None:
+    assert read_batch(json.dumps({"records": sent}).encode()) == read_each(sent)
 
 
 @pytest.mark.parametrize(
@@ -76,11 +73,10 @@ def test_it_reads_what_the_models_read(sent: list[Any]) -> None:
         json.dumps({"records": [GOOD] * 10_001}).encode(),
     ],
 )
-def test_it_leaves_what_is_no_batch_to_the_models(body: bytes) -> None:
-    assert read_plain(body) is None
+def test_what_is_no_batch_of_good_records_is_left_to_who_says_why(body: bytes) -> None:
+    assert read_batch(body) is None
 
 
 def test_it_reads_a_whole_batch() -> None:
-    read = BatchIn.read_json(json.dumps({"records": [GOOD] * 10_000}).encode())
-    assert isinstance(read, PlainBatch)
-    assert len(read.sent()) == 10_000
+    records = read_batch(json.dumps({"records": [GOOD] * MAX_RECORDS}).encode())
+    assert records == [UsageInput(1, "api_calls", 5)] * 10_000
