@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
-from wsgiref.types import WSGIApplication
 
 from apiflask import APIFlask
 from flask.json.provider import DefaultJSONProvider
@@ -19,7 +18,6 @@ from billtrack.dashboard import dashboard
 from billtrack.db import release_session
 from billtrack.documents.storage import open_storage
 from billtrack.engines import Use, engine_options, prepare_engine
-from billtrack.express.lane import ExpressLane
 from billtrack.extensions import REPLICA, csrf, db, make_huey, migrate
 from billtrack.health import health
 from billtrack.jobs import bell
@@ -94,14 +92,10 @@ def create_app(
     csrf.exempt(health)
     for blueprint in (api, health, scrape, docs, dashboard):
         app.register_blueprint(blueprint)
-    app.wsgi_app = _ways_in(app, settings)  # type: ignore[method-assign,assignment]
+    app.wsgi_app = http.behind_proxies(  # type: ignore[method-assign,assignment]
+        Places(app.wsgi_app), settings.proxy_hops
+    )
     return app
-
-
-def _ways_in(app: APIFlask, settings: Settings) -> WSGIApplication:
-    """Return the short way before the long one."""
-    entrance = ExpressLane(app, Places(app.wsgi_app), secure=settings.is_secure)
-    return http.behind_proxies(entrance, settings.proxy_hops)
 
 
 def _flask_config(settings: Settings) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from typing import Any, TypeVar
 
@@ -16,7 +15,6 @@ from huey.serializer import SignedSerializer
 from redis import ConnectionPool
 from sqlalchemy import Connection, Engine, MetaData
 
-from billtrack.combiner import Combiner
 from billtrack.config import Settings
 from billtrack.core.periods import BillingCalendar
 
@@ -89,16 +87,6 @@ def installation_mark(settings: Settings) -> str:
         raise RuntimeError("load_settings() provides the secret key")
     secret = settings.secret_key.get_secret_value().encode()
     return blake2b(secret, person=b"billtrack.queue", digest_size=8).hexdigest()
-
-
-def app_combiner(run: Callable[[Sequence[T]], Sequence[R]], *, at_most: int) -> Combiner[T, R]:
-    """Return the combiner that runs this for the current app.
-
-    Each app has one of its own, as it has a database of its own.
-    """
-    name = f"billtrack.combiner.{run.__module__}.{run.__qualname__}"
-    found: Combiner[T, R] | None = current_app.extensions.get(name)
-    return found or current_app.extensions.setdefault(name, Combiner(run, at_most=at_most))
 
 
 def current_settings() -> Settings:

@@ -1,7 +1,6 @@
 """Do together what several requests of an event loop ask for at the same moment.
 
-As `billtrack.combiner` is for threads: while one group is done the next one gathers. Here
-nothing has to be woken or handed over, and who is alone waits for nobody.
+While one group is done the next one gathers. Who is alone waits for nobody.
 """
 
 from __future__ import annotations
@@ -11,13 +10,27 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
-from billtrack.combiner import GATHER_SECONDS, PATIENCE_SECONDS, GaveUpWaiting
+from billtrack.core.errors import UnavailableError
 
 T = TypeVar("T")
 R = TypeVar("R")
 
+PATIENCE_SECONDS = 30.0
+
+GATHER_SECONDS = 0.001
+"""How long a group waits for those who were in the one before: just answered, they ask again.
+
+Much of what a group costs is the same for one and for twenty.
+"""
+
 _Request = tuple[T, "asyncio.Future[R]", float]
 """What is asked, where the answer goes, and when it was asked, in seconds of a steady clock."""
+
+
+class GaveUpWaiting(UnavailableError):
+    """What was before it took so long that this was taken back; nothing of it was done."""
+
+    code = "unavailable"
 
 
 class Gathering(Generic[T, R]):

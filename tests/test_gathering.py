@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from billtrack import gathering
-from billtrack.combiner import GaveUpWaiting
-from billtrack.gathering import Gathering
+from billtrack.gathering import Gathering, GaveUpWaiting
 
 
 class Desk:

@@ -18,13 +18,10 @@ from billtrack.accounts.models import ApiKey, User
 from billtrack.accounts.permissions import Reach, Role, grantable_scopes
 from billtrack.core.errors import InvalidError, NotFoundError
 from billtrack.direct import ask_driver, ask_sqlite, is_postgresql
-from billtrack.extensions import app_combiner, db
+from billtrack.extensions import db
 
 SHOWN_CHARACTERS = 14
 SEEN_INTERVAL = timedelta(minutes=1)
-
-
-AT_ONCE = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +116,12 @@ def create_api_key(
 def find_live_key(secret: str, *, now: datetime) -> LiveKey | None:
     """Return the key with its active account, or None when it is unknown, expired or revoked.
 
-    It is looked up in the database every time, in one query with those that other threads
-    ask for at this moment: what was revoked before the request came lets nobody in.
+    It is looked up in the database every time: what was revoked before the request came lets
+    nobody in.
     """
     if not is_api_key(secret):
         return None
-    found = app_combiner(find_together, at_most=AT_ONCE).ask(secret)
+    (found,) = find_together([secret])
     return found if found is not None and is_valid(found, now=now) else None
 
 

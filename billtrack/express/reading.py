@@ -17,7 +17,6 @@ from billtrack.accounts import api_keys
 from billtrack.accounts.permissions import Permission
 from billtrack.express.answers import Answer, answer_with
 from billtrack.express.plain import find_owner
-from billtrack.extensions import app_combiner
 from billtrack.limits import Budget
 from billtrack.usage import lookup
 from billtrack.usage.queries import RecordView
@@ -51,15 +50,6 @@ def wanted_id(environ: WSGIEnvironment) -> int | None:
         return None
     matched = PATH.fullmatch(environ["PATH_INFO"])
     return int(matched[1]) if matched else None
-
-
-def read(environ: WSGIEnvironment, record_id: int, secret: str) -> Answer | None:
-    """Answer with the record, or return None."""
-    asked = read_request(environ, record_id, secret)
-    if asked is None:
-        return None
-    found = app_combiner(read_together, at_most=lookup.AT_ONCE).ask(asked)
-    return answer(found) if found else None
 
 
 def read_request(environ: WSGIEnvironment, record_id: int, secret: str) -> Asked | None:

@@ -16,7 +16,7 @@ from billtrack.api.v1.usage import location_of
 from billtrack.core.errors import BilltrackError
 from billtrack.express.answers import Answer, Refusal, answer_with
 from billtrack.express.plain import find_owner, may_spend, plain_body
-from billtrack.extensions import app_combiner, current_calendar, current_settings
+from billtrack.extensions import current_calendar, current_settings
 from billtrack.usage import intake
 from billtrack.usage.ingest.schema import read_json
 from billtrack.usage.journal.refusing import note_refused
@@ -46,15 +46,6 @@ class Done:
 def is_wanted(environ: WSGIEnvironment) -> bool:
     """Tell whether a record is to be stored."""
     return environ["REQUEST_METHOD"] == "POST" and environ["PATH_INFO"] in PATHS
-
-
-def record(environ: WSGIEnvironment, secret: str) -> Answer | Refusal | None:
-    """Store the record and answer with it, or return None, having done nothing."""
-    asked = read_request(environ, secret)
-    if asked is None:
-        return None
-    done = app_combiner(record_together, at_most=intake.AT_ONCE).ask(asked)
-    return answer(asked, done) if done else None
 
 
 def read_request(environ: WSGIEnvironment, secret: str) -> Asked | None:

@@ -17,7 +17,6 @@ from billtrack import audit
 from billtrack.accounts.permissions import Reach
 from billtrack.core.errors import ConflictError, UnavailableError
 from billtrack.db import end_read, transaction
-from billtrack.extensions import app_combiner
 from billtrack.usage import store
 from billtrack.usage.batch import Batch, IdempotencyConflict, Outcome, Status
 from billtrack.usage.journal.counting import count_reversal
@@ -78,17 +77,10 @@ def preview(inputs: Sequence[UsageInput], *, terms: Terms) -> list[Outcome]:
 
 
 def submit_one(item: UsageInput, *, terms: Terms) -> tuple[RecordView, bool]:
-    """Take in one record; return it and whether it is new. Raises what refused it.
-
-    Records that other threads of the process bring at the same moment are stored with it,
-    in one transaction; each is answered as if it were alone, and not before the commit.
-    """
-    # A snapshot that is held while waiting would keep a connection from whoever stores; and
-    # what is read back below may have been stored by that other thread.
-    end_read()
-    return get_answer(
-        item, app_combiner(submit_together, at_most=AT_ONCE).ask(Submission(item, terms))
-    )
+    """Take in one record; return it and whether it is new. Raises what refused it."""
+    end_read()  # what is read back may have been stored since the session began to read
+    (outcome,) = submit_together([Submission(item, terms)])
+    return get_answer(item, outcome)
 
 
 def submit_together(submissions: Sequence[Submission]) -> list[Outcome]:

@@ -14,7 +14,6 @@ from billtrack.accounts.permissions import Breadth, Reach
 from billtrack.core.errors import NotFoundError
 from billtrack.db import end_read
 from billtrack.direct import read_now
-from billtrack.extensions import app_combiner
 from billtrack.usage.one_statement import as_json
 from billtrack.usage.queries import RECORDS_BY_ID, RecordView
 
@@ -53,12 +52,9 @@ class RecordNotFound(NotFoundError):
 
 
 def get_record(record_id: int, *, reach: Reach) -> RecordView:
-    """Return the record as it stands now; raises RecordNotFound when the reach does not cover it.
-
-    Who sees what is decided for each who asks, never for those that are looked up together.
-    """
-    end_read()  # a connection that is held while waiting may be the one that is waited for
-    record = app_combiner(find_together, at_most=AT_ONCE).ask(record_id)
+    """Return the record as it stands now; raises RecordNotFound outside the reach."""
+    end_read()  # its connection is free for the look-up
+    (record,) = find_together([record_id])
     if record is None or not covers(reach, record):
         raise RecordNotFound(record_id)
     return record

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from apiflask import APIFlask
-from sqlalchemy import event
 
+from billtrack.accounts import api_keys
 from billtrack.accounts.api_keys import create_api_key
 from billtrack.accounts.key_format import ALPHABET, API_KEY, checksum, is_api_key, new_secret
 from billtrack.accounts.models import ApiKey, User
@@ -40,12 +40,20 @@ def test_it_writes_the_checksum_as_scanners_compute_it() -> None:
     assert number == 0xCBF43926
 
 
-def test_it_refuses_a_mistyped_key_without_asking_the_database(app: APIFlask, cast: Cast) -> None:
+def test_it_refuses_a_mistyped_key_without_asking_the_database(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
     key = cast.provider.key
     mistyped = Member(cast.provider.user, key[:-1] + ("a" if key[-1] != "a" else "b"))
     unknown = Member(cast.provider.user, new_secret(API_KEY))
     asked: list[str] = []
-    event.listen(db.engine, "before_cursor_execute", lambda *a: asked.append(a[2]))
+    find = api_keys.find_together
+
+    def find_and_note(some: Sequence[str]) -> list[api_keys.LiveKey | None]:
+        asked.extend(some)
+        return find(some)
+
+    monkeypatch.setattr(api_keys, "find_together", find_and_note)
     for member, code, looked in (
         (mistyped, "malformed_credential", False),
         (unknown, "unauthenticated", True),
