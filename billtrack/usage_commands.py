@@ -18,13 +18,13 @@ from billtrack.accounts.queries import find_user_by_email
 from billtrack.app import create_app
 from billtrack.core.errors import InvalidError
 from billtrack.db import transaction
-from billtrack.extensions import current_calendar, current_settings
+from billtrack.extensions import current_calendar
 from billtrack.terminal import Command, Commands
 from billtrack.usage.imports.refused import RefusedLines
 from billtrack.usage.imports.taking import Door, UsageFile
 from billtrack.usage.intake import preview, submit
 from billtrack.usage.journal.writing import write_noted
-from billtrack.usage.submissions import Terms
+from billtrack.usage.submissions import Terms, terms_of
 from billtrack.usage.verification import Checked, repair
 from billtrack.usage.verification import verify as verify_users
 
@@ -97,12 +97,7 @@ def _terms_of(email: str) -> Terms:
         raise InvalidError(f"There is no active account for {email}.")
     if granted(Role(user.role), Permission.USAGE_RECORD) is None:
         raise InvalidError(f"The role {user.role} may not record usage.")
-    return Terms(
-        recorded_by_id=user.id,
-        now=datetime.now(UTC),
-        calendar=current_calendar(),
-        backfill_days=current_settings().backfill_days,
-    )
+    return terms_of(user.id, datetime.now(UTC))
 
 
 def _take_in(source: UsageFile, door: Door, out: TextIO | None) -> Counter[str]:

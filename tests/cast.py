@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,14 +18,13 @@ from billtrack.accounts.permissions import Breadth, Reach, Role
 from billtrack.accounts.tokens import start_family
 from billtrack.customers.operations import open_account
 from billtrack.db import transaction
-from billtrack.extensions import current_calendar, current_settings
+from billtrack.extensions import current_calendar
 from billtrack.usage.imports.operations import request_import, store_file
 from billtrack.usage.intake import submit, submit_one
-from billtrack.usage.journal.refusing import note_refused
 from billtrack.usage.journal.rejected import RejectedFilter, list_rejected
 from billtrack.usage.journal.writing import write_noted
 from billtrack.usage.queries import RecordView
-from billtrack.usage.rules import Terms, UsageInput
+from billtrack.usage.submissions import Terms, UsageInput, terms_of
 
 SYSTEM = audit.Actor()
 PASSWORD = "correct horse battery staple"
@@ -157,11 +156,10 @@ def create_record(
 def create_refused(cast: Cast, *, recorded_by: Member | None = None, key: str | None = None) -> int:
     """Return the number of a record of the customer that was refused: its event is not known."""
     sent = UsageInput(cast.customer.id, "unheard_of", 5, idempotency_key=key)
-    rules = terms(recorded_by or cast.provider)
+    rules = replace(terms(recorded_by or cast.provider), keeps_refused=True)
     (outcome,) = submit([sent], terms=rules)
     if outcome.error is None:
         raise ValueError("it was not refused")
-    note_refused(sent, outcome.error, terms=rules)
     write_noted()
     newest = list_rejected(reach=Reach(Breadth.ALL, 0), matching=RejectedFilter(), limit=1)
     return newest[0].id
@@ -169,12 +167,7 @@ def create_refused(cast: Cast, *, recorded_by: Member | None = None, key: str | 
 
 def terms(recorder: Member) -> Terms:
     """Return the rules under which this account records now."""
-    return Terms(
-        recorded_by_id=recorder.id,
-        now=datetime.now(UTC),
-        calendar=current_calendar(),
-        backfill_days=current_settings().backfill_days,
-    )
+    return terms_of(recorder.id, datetime.now(UTC))
 
 
 def sign_in(browser: FlaskClient, user: User, *, password: str = PASSWORD) -> None:

@@ -21,7 +21,7 @@ from billtrack.dashboard.blueprint import dashboard
 from billtrack.dashboard.fields import NO_QUANTITY, ChoiceField, QuantityField
 from billtrack.dashboard.forms import show_error
 from billtrack.dashboard.numbers import read_number
-from billtrack.extensions import current_calendar, current_settings
+from billtrack.extensions import current_settings
 from billtrack.present.filters import base_unit
 from billtrack.present.journal import refusal_words, rejected_row
 from billtrack.present.statements import meter_views
@@ -220,6 +220,4 @@ def _replayer() -> Replayer:
         reach=access.reach(Permission.JOURNAL_REPLAY),
         actor=access.actor(),
         now=datetime.now(UTC),
-        calendar=current_calendar(),
-        backfill_days=current_settings().backfill_days,
     )

@@ -34,7 +34,7 @@ from billtrack.usage import intake, queries
 from billtrack.usage.ingest import schema
 from billtrack.usage.meters import list_meters
 from billtrack.usage.queries import RecordFilter, SummaryRow
-from billtrack.usage.submissions import Terms
+from billtrack.usage.submissions import terms_of
 
 PAGE_SIZE = 50
 LIVE_FIELDS = ("user_id", "event", "quantity", "occurred_at")
@@ -90,7 +90,9 @@ def record_usage() -> ResponseReturnValue:
         return _page(form), 422
     try:
         item = schema.read(form.item())
-        record, is_new = intake.submit_one(item, terms=_terms())
+        record, is_new = intake.submit_one(
+            item, terms=terms_of(access.principal().user_id, datetime.now(UTC))
+        )
     except intake.IdempotencyConflict:
         # Back in the browser, other figures, sent again: that can well be meant.
         form.idempotency_key.data = _new_key()
@@ -222,15 +224,6 @@ def _place() -> dict[str, Any]:
 
 def _new_key() -> str:
     return f"form-{secrets.token_urlsafe(16)}"
-
-
-def _terms() -> Terms:
-    return Terms(
-        recorded_by_id=access.principal().user_id,
-        now=datetime.now(UTC),
-        calendar=current_calendar(),
-        backfill_days=current_settings().backfill_days,
-    )
 
 
 def _customers() -> list[tuple[int, str]]:

@@ -16,11 +16,9 @@ from billtrack.api.v1.usage import location_of
 from billtrack.core.errors import BilltrackError
 from billtrack.express.answers import Answer, Refusal, answer_with
 from billtrack.express.plain import find_owner, may_spend, plain_body
-from billtrack.extensions import current_calendar, current_settings
 from billtrack.usage import intake
 from billtrack.usage.ingest.schema import read_json
-from billtrack.usage.journal.refusing import note_refused
-from billtrack.usage.submissions import Submission, Terms, UsageInput
+from billtrack.usage.submissions import Submission, Terms, UsageInput, terms_of
 
 PATHS = frozenset({"/api/v1/usage", "/api/v1/usage/"})
 ROUTE = "/api/v1/usage/"
@@ -66,7 +64,6 @@ def answer(asked: Asked, done: Done) -> Answer | Refusal:
     try:
         stored, is_new = intake.get_answer(asked.item, done.outcome)
     except BilltrackError as error:
-        note_refused(asked.item, error, terms=terms(done.who, asked))
         return Refusal(error, done.who)
     status = "201 CREATED" if is_new else "200 OK"
     return answer_with(stored, status, ROUTE, done.who, location=location_of(stored))
@@ -107,4 +104,4 @@ def _submissions(asked: Sequence[Asked], owners: Mapping[int, Principal]) -> lis
 
 def terms(who: Principal, asked: Asked) -> Terms:
     """Return the terms under which the record was sent."""
-    return Terms(who.user_id, asked.now, current_calendar(), current_settings().backfill_days)
+    return terms_of(who.user_id, asked.now, keeps_refused=True)

@@ -31,7 +31,7 @@ from billtrack.provisioning.demo_usage import (
     usage_on,
 )
 from billtrack.usage.intake import submit
-from billtrack.usage.rules import Terms, UsageInput
+from billtrack.usage.submissions import UsageInput, terms_of
 
 ACCOUNTS_FILE = "demo-accounts.json"
 SIGN_IN_CUSTOMER = "ops@kiln.example"
@@ -92,12 +92,7 @@ def load_demo(settings: Settings, *, now: datetime) -> None:
             ).id
             for customer in customers
         ]
-    terms = Terms(
-        recorded_by_id=staff[-1].id,
-        now=now,
-        calendar=calendar,
-        backfill_days=settings.backfill_days,
-    )
+    terms = terms_of(staff[-1].id, now)
     usage = _usage(dict(zip(ids, customers, strict=True)), days, now, calendar)
     while batch := list(islice(usage, BATCH)):
         submit(batch, terms=terms)

@@ -17,8 +17,8 @@ from billtrack.accounts import seen_keys
 from billtrack.accounts.api_keys import LiveKey
 from billtrack.usage.batch import Batch, Outcome, Status
 from billtrack.usage.facts import Facts, months_of
+from billtrack.usage.ingest.settling import settle
 from billtrack.usage.intake import not_known, view_of
-from billtrack.usage.journal.counting import count_outcomes
 from billtrack.usage.lookup import Execute
 from billtrack.usage.meters import known_meters
 from billtrack.usage.one_statement import GIVEN, STORE, as_json, as_row
@@ -80,7 +80,7 @@ async def submit_at_once(
                 _accepted(sent, record, row)
                 for sent, record, row in zip(submissions, fresh, rows, strict=True)
             ]
-            count_outcomes(submissions, outcomes)
+            settle(submissions, outcomes)
             return outcomes
     except psycopg.Error:
         # Nothing is stored: a key is taken, or whoever asks first will meet the same.

@@ -20,7 +20,7 @@ from billtrack.usage import (
     sqlite_rows,
 )
 from billtrack.usage.facts import Facts
-from billtrack.usage.journal.counting import count_outcomes
+from billtrack.usage.ingest.settling import settle
 from billtrack.usage.keys import fingerprints, key_hash
 from billtrack.usage.queries import RecordView
 from billtrack.usage.rows import KeyTaken, NewRecord
@@ -102,7 +102,7 @@ class Batch:
             except KeyTaken:
                 self._looks_new = False
                 continue
-            count_outcomes(self._submissions, outcomes)
+            settle(self._submissions, outcomes, is_whole=self._is_whole)
             return outcomes
         raise RuntimeError("keys were taken by other writers again and again")
 

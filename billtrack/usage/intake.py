@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC
+from itertools import repeat
 from typing import Any
 
 import structlog
@@ -20,10 +21,11 @@ from billtrack.db import end_read, transaction
 from billtrack.usage import store
 from billtrack.usage.batch import Batch, IdempotencyConflict, Outcome, Status
 from billtrack.usage.journal.counting import count_reversal
+from billtrack.usage.journal.refusing import note_misshapen
 from billtrack.usage.lookup import get_record
 from billtrack.usage.queries import RecordView, records_by_id
 from billtrack.usage.rows import NewRecord
-from billtrack.usage.rules import Submission, Terms, UsageInput
+from billtrack.usage.submissions import Misshapen, Sent, Submission, Terms, UsageInput
 
 __all__ = [
     "IdempotencyConflict",
@@ -60,7 +62,7 @@ class CommitUncertain(UnavailableError):
     code = "unavailable"
 
 
-def submit(inputs: Sequence[UsageInput], *, terms: Terms, is_whole: bool = False) -> list[Outcome]:
+def submit(sent: Sequence[Sent], *, terms: Terms, is_whole: bool = False) -> list[Outcome]:
     """Take in the records; return one answer for each, in order.
 
     A key that the account used before answers with the original record, or with a conflict
@@ -68,7 +70,17 @@ def submit(inputs: Sequence[UsageInput], *, terms: Terms, is_whole: bool = False
     the others, and uses up no key; with `is_whole` it stops all of them, and those that
     would have been accepted come back without an id.
     """
-    return Batch([Submission(item, terms) for item in inputs], is_whole=is_whole).take_in()
+    shaped = [Submission(one, terms) for one in sent if isinstance(one, UsageInput)]
+    is_all = len(shaped) == len(sent)
+    is_stopped = is_whole and not is_all
+    outcomes = [] if is_stopped else Batch(shaped, is_whole=is_whole).take_in()
+    if is_all:
+        return outcomes
+    decided = repeat(Outcome(Status.ACCEPTED)) if is_stopped else iter(outcomes)
+    return [
+        _refuse(one, terms, is_whole=is_whole) if isinstance(one, Misshapen) else next(decided)
+        for one in sent
+    ]
 
 
 def preview(inputs: Sequence[UsageInput], *, terms: Terms) -> list[Outcome]:
@@ -81,6 +93,12 @@ def submit_one(item: UsageInput, *, terms: Terms) -> tuple[RecordView, bool]:
     end_read()  # what is read back may have been stored since the session began to read
     (outcome,) = submit_together([Submission(item, terms)])
     return get_answer(item, outcome)
+
+
+def _refuse(sent: Misshapen, terms: Terms, *, is_whole: bool) -> Outcome:
+    if terms.keeps_refused and not is_whole:
+        note_misshapen(sent, terms=terms)
+    return Outcome(Status.REJECTED, error=sent.error)
 
 
 def submit_together(submissions: Sequence[Submission]) -> list[Outcome]:

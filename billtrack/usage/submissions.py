@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from typing import Any
 
+from billtrack.core.errors import InvalidError
 from billtrack.core.periods import BillingCalendar
+from billtrack.extensions import current_calendar, current_settings
 
 MetadataValue = str | int | float | bool
 
@@ -29,11 +32,24 @@ class UsageInput:
 
 
 @dataclass(frozen=True, slots=True)
+class Misshapen:
+    """An item that has not the shape of a record: as it was sent, and what is wrong with it."""
+
+    item: Any
+    error: InvalidError
+    origin: str | None = None
+
+
+Sent = UsageInput | Misshapen
+
+
+@dataclass(frozen=True, slots=True)
 class Terms:
     """Who records, at which instant, under which rules.
 
     `received_at` is when a record was sent that was refused then and is sent once more by
-    somebody else, now that it can be stored.
+    somebody else, now that it can be stored. `keeps_refused`: what is refused is kept for the
+    sender to look at, as it is sent by a program.
     """
 
     recorded_by_id: int
@@ -41,6 +57,7 @@ class Terms:
     calendar: BillingCalendar
     backfill_days: int
     received_at: datetime | None = None
+    keeps_refused: bool = False
 
 
 # Not frozen: of these ten thousand are made for a batch, and frozen ones take twice as long.
@@ -61,3 +78,21 @@ class Submission:
         terms = self.terms
         self.occurred_at = self.item.occurred_at or terms.received_at or terms.now
         self.day = terms.calendar.day_of(self.occurred_at)
+
+
+def terms_of(
+    account_id: int,
+    now: datetime,
+    *,
+    received_at: datetime | None = None,
+    keeps_refused: bool = False,
+) -> Terms:
+    """Return the terms under which the account records now, as this installation is set."""
+    return Terms(
+        recorded_by_id=account_id,
+        now=now,
+        calendar=current_calendar(),
+        backfill_days=current_settings().backfill_days,
+        received_at=received_at,
+        keeps_refused=keeps_refused,
+    )

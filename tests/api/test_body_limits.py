@@ -19,7 +19,7 @@ from billtrack.api.v1.usage_batches import BatchIn, CloudEvents
 from billtrack.core.errors import InvalidError
 from billtrack.request_head import body_limit
 from billtrack.usage.ingest.fields import Metadata
-from billtrack.usage.journal.refusing import Misshapen
+from billtrack.usage.submissions import Misshapen
 from tests.cast import Cast
 
 KIB, MIB = 1024, 1024 * 1024

@@ -207,11 +207,11 @@ def test_it_never_stores_twice_when_the_answer_to_a_commit_is_lost(
 def test_it_never_stores_twice_when_something_fails_after_the_commit(
     cast: Cast, loop: LoopFirst, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_submissions: object, outcomes: Sequence[Outcome]) -> None:
+    def fail(_submissions: object, outcomes: Sequence[Outcome], **_options: bool) -> None:
         if len(outcomes) > 1:
             raise OSError("no space left on device")
 
-    monkeypatch.setattr(batch, "count_outcomes", fail)
+    monkeypatch.setattr(batch, "settle", fail)
     send = posting(cast.provider, cast.customer)
     answers, groups = store_together(loop, send, [send] * 3)
     assert groups.sizes == [1, 3]

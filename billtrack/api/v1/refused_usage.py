@@ -1,8 +1,8 @@
-"""What the API refuses as usage is left with the journal, to be fixed and sent once more."""
+"""A body that is no usage record is taken in as what it is, to be kept and fixed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -13,9 +13,8 @@ from billtrack.api.v1.blueprint import InvalidFields
 from billtrack.api.v1.bodies import read_body
 from billtrack.api.v1.idempotency import HEADER
 from billtrack.api.v1.terms import terms
-from billtrack.usage.batch import Outcome
-from billtrack.usage.journal.refusing import Misshapen, note_misshapen, note_refused
-from billtrack.usage.submissions import Terms, UsageInput
+from billtrack.usage.intake import submit
+from billtrack.usage.submissions import Misshapen
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -34,21 +33,10 @@ def keep_misshapen(view: Callable[P, R]) -> Callable[P, R]:
         except InvalidFields as error:
             item = _find_object()
             if item is not None:
-                note_misshapen(Misshapen(_with_key(item), error), terms=terms())
+                submit([Misshapen(_with_key(item), error)], terms=terms())
             raise
 
     return watched
-
-
-def keep_refused(
-    sent: Sequence[UsageInput | Misshapen], answers: Sequence[Outcome], *, rules: Terms
-) -> None:
-    """Keep what was refused of a batch."""
-    for one, answer in zip(sent, answers, strict=True):
-        if isinstance(one, Misshapen):
-            note_misshapen(one, terms=rules)
-        elif answer.error is not None:
-            note_refused(one, answer.error, terms=rules)
 
 
 def _find_object() -> dict[str, Any] | None:

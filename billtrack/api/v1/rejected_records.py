@@ -22,7 +22,7 @@ from billtrack.api.v1.schemas import (
     read_period,
 )
 from billtrack.api.v1.usage import UsageRecordOut, location_of, record_json
-from billtrack.extensions import current_calendar, current_settings
+from billtrack.extensions import current_calendar
 from billtrack.limits import Budget
 from billtrack.usage.ingest.fields import EventCode, Id, Instant, Metadata, Quantity, UsageKey
 from billtrack.usage.journal.rejected import (
@@ -157,8 +157,6 @@ def replayer() -> Replayer:
         reach=access.reach(Permission.JOURNAL_REPLAY),
         actor=access.actor(),
         now=datetime.now(UTC),
-        calendar=current_calendar(),
-        backfill_days=current_settings().backfill_days,
     )
 
 

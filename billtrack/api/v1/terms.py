@@ -5,15 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from billtrack import access
-from billtrack.extensions import current_calendar, current_settings
-from billtrack.usage.rules import Terms
+from billtrack.usage.submissions import Terms, terms_of
 
 
 def terms() -> Terms:
-    """Return who records now, under which rules."""
-    return Terms(
-        recorded_by_id=access.principal().user_id,
-        now=datetime.now(UTC),
-        calendar=current_calendar(),
-        backfill_days=current_settings().backfill_days,
-    )
+    """Return who records now, under which rules; what is refused is kept."""
+    return terms_of(access.principal().user_id, datetime.now(UTC), keeps_refused=True)

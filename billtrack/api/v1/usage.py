@@ -25,14 +25,13 @@ from billtrack.api.v1.schemas import (
     read_period,
 )
 from billtrack.api.v1.terms import terms
-from billtrack.core.errors import BilltrackError, InvalidError
+from billtrack.core.errors import InvalidError
 from billtrack.extensions import current_calendar
 from billtrack.limits import Budget
 from billtrack.replica.reading import may_be_old
 from billtrack.usage import intake, lookup, queries
 from billtrack.usage.ingest.fields import EventCode, PlainText
 from billtrack.usage.ingest.schema import NewUsage
-from billtrack.usage.journal.refusing import note_refused
 from billtrack.usage.queries import RecordFilter, RecordView
 
 
@@ -107,12 +106,7 @@ def record_usage(json_data: NewUsage) -> tuple[dict[str, Any], int, dict[str, st
     the same key with other content answers 409.
     """
     item = replace(json_data.to_input(), idempotency_key=_one_key(json_data.idempotency_key))
-    rules = terms()
-    try:
-        record, is_new = intake.submit_one(item, terms=rules)
-    except BilltrackError as error:
-        note_refused(item, error, terms=rules)
-        raise
+    record, is_new = intake.submit_one(item, terms=terms())
     return record_json(record), 201 if is_new else 200, {"Location": location_of(record)}
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import repeat
 from typing import Annotated, Any, Literal
 
 from flask import Response, current_app, request
@@ -17,7 +16,6 @@ from billtrack.accounts.permissions import Permission
 from billtrack.api.v1.blueprint import api
 from billtrack.api.v1.cloud_events import FIELDS, MEDIA_TYPE, SAMPLE_EVENT, CloudEvent, to_item
 from billtrack.api.v1.idempotency import HEADER
-from billtrack.api.v1.refused_usage import keep_refused
 from billtrack.api.v1.schemas import Body, Query
 from billtrack.api.v1.terms import terms
 from billtrack.core.errors import FieldError, InvalidError
@@ -26,8 +24,7 @@ from billtrack.refusals import MAX_ERRORS
 from billtrack.request_head import MAX_BODY, accepts_body
 from billtrack.usage.ingest.schema import MAX_RECORDS, NewUsage, invalid_record, read_batch
 from billtrack.usage.intake import Outcome, Status, submit
-from billtrack.usage.journal.refusing import Misshapen
-from billtrack.usage.rules import Terms, UsageInput
+from billtrack.usage.submissions import Misshapen, Sent, UsageInput
 
 
 class BatchRefused(InvalidError):
@@ -41,9 +38,6 @@ def _read_one(value: Any, read: Any) -> Any:
         return read(value)
     except ValidationError as error:
         return Misshapen(value, invalid_record(error))
-
-
-Sent = UsageInput | Misshapen
 
 
 def _as_record(event: Misshapen) -> Misshapen:
@@ -167,13 +161,9 @@ def record_batch(query_data: BatchQuery, json_data: BatchIn | CloudEvents | Plai
         raise InvalidError.at(HEADER, "Give each record of a batch an idempotency_key of its own.")
     is_whole, sent = query_data.on_error == "reject", json_data.sent()
     access.charge(Budget.USAGE, cost=len(sent))
-    rules = terms()
-    answers = _answers(sent, is_whole=is_whole, rules=rules)
+    answers = submit(sent, terms=terms(), is_whole=is_whole)
     if is_whole:
-        # The sender has all of it, and sends all of it again: nothing is kept.
         _require_all(answers, place_of=json_data.place_of)
-    else:
-        keep_refused(sent, answers, rules=rules)
     counts = Counter(answer.status for answer in answers)
     shown = [
         _item_json(index, answer)
@@ -185,20 +175,6 @@ def record_batch(query_data: BatchQuery, json_data: BatchIn | CloudEvents | Plai
     return current_app.response_class(
         to_json(told, ensure_ascii=True) + b"\n", mimetype="application/json"
     )
-
-
-def _answers(records: Sequence[Sent], *, is_whole: bool, rules: Terms) -> Sequence[Outcome]:
-    """Return an outcome for each record, in order; stores nothing if that would not be all."""
-    shaped = [record for record in records if not isinstance(record, Misshapen)]
-    is_refused = is_whole and len(shaped) < len(records)
-    outcomes = submit([] if is_refused else shaped, terms=rules, is_whole=is_whole)
-    if len(shaped) == len(records):
-        return outcomes
-    decided = repeat(Outcome(Status.ACCEPTED)) if is_refused else iter(outcomes)
-    return [
-        Outcome(Status.REJECTED, error=one.error) if isinstance(one, Misshapen) else next(decided)
-        for one in records
-    ]
 
 
 def _require_all(answers: Sequence[Outcome], *, place_of: Callable[[int, str], str]) -> None:

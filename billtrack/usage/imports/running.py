@@ -15,7 +15,7 @@ from billtrack.accounts.permissions import Permission, Role, granted
 from billtrack.core.errors import BilltrackError, ConflictError, ForbiddenError
 from billtrack.db import after_commit, end_read, transaction
 from billtrack.documents.storage import DocumentGone, Storage
-from billtrack.extensions import current_calendar, current_settings, db
+from billtrack.extensions import db
 from billtrack.jobs.models import Job
 from billtrack.jobs.operations import report_progress
 from billtrack.jobs.runner import Run
@@ -25,7 +25,7 @@ from billtrack.usage.imports.operations import remove_file
 from billtrack.usage.imports.taking import Block, Refusal, UsageFile
 from billtrack.usage.intake import preview, submit
 from billtrack.usage.queries import records_by_id
-from billtrack.usage.submissions import Terms, UsageInput
+from billtrack.usage.submissions import UsageInput, terms_of
 
 MAX_KEPT = 100_000
 """Refused lines that are kept of one import; more are only counted."""
@@ -87,12 +87,7 @@ class _Door:
 
     def __init__(self, wanted: UsageImport, run: Run) -> None:
         self._import_id = wanted.id
-        self._terms = Terms(
-            wanted.recorded_by_id,
-            wanted.created_at,
-            current_calendar(),
-            current_settings().backfill_days,
-        )
+        self._terms = terms_of(wanted.recorded_by_id, wanted.created_at)
         self.is_dry_run = wanted.is_dry_run
         self.is_resuming = run.attempt > 1
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -16,29 +15,20 @@ from billtrack.core.errors import BilltrackError, ConflictError, InvalidError
 from billtrack.usage.journal.items import item_of, kept_text, named_user, usable_key
 from billtrack.usage.journal.tally import current_tally, hour_of
 from billtrack.usage.keys import hash_of
-from billtrack.usage.submissions import Terms, UsageInput
+from billtrack.usage.submissions import Misshapen, Terms, UsageInput
 
 MOST_ERRORS = 20
 LONGEST_DETAIL = 500
 
 
-@dataclass(frozen=True, slots=True)
-class Misshapen:
-    """An item that has not the shape of a record: as it was sent, and what is wrong with it."""
-
-    item: Any
-    error: InvalidError
-    origin: str | None = None
-
-
 def note_refused(sent: UsageInput, error: BilltrackError, *, terms: Terms) -> None:
-    """Keep a record that intake has refused and counted; what may be tried again is not kept."""
+    """Keep a record that was refused and counted; what may be tried again is not kept."""
     if isinstance(error, InvalidError | ConflictError):
         _note(item_of(sent), sent.origin, error, terms)
 
 
 def note_misshapen(sent: Misshapen, *, terms: Terms) -> None:
-    """Count and keep an item that intake has never seen."""
+    """Count and keep an item that is no record."""
     current_tally().count_misshapen(terms)
     _note(sent.item, sent.origin, sent.error, terms)
 

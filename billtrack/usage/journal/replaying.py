@@ -14,7 +14,6 @@ from sqlalchemy import update
 from billtrack import audit
 from billtrack.accounts.permissions import Reach
 from billtrack.core.errors import ConflictError, InvalidError
-from billtrack.core.periods import BillingCalendar
 from billtrack.db import row_count, transaction
 from billtrack.extensions import db
 from billtrack.usage import intake
@@ -29,7 +28,7 @@ from billtrack.usage.journal.rejected import (
     list_rejected,
 )
 from billtrack.usage.queries import RecordView, records_by_id
-from billtrack.usage.submissions import Submission, Terms, UsageInput
+from billtrack.usage.submissions import Submission, Terms, UsageInput, terms_of
 
 AT_ONCE = 500
 """Records of one reason that are sent in one batch."""
@@ -46,23 +45,16 @@ class NotWhole(ConflictError):
 
 @dataclass(frozen=True, slots=True)
 class Replayer:
-    """Who sends once more, when, and under which rules."""
+    """Who sends once more, and when."""
 
     reach: Reach
     actor: audit.Actor
     now: datetime
-    calendar: BillingCalendar
-    backfill_days: int
 
     def terms(self, rejected: RejectedView) -> Terms:
         """Return the terms of the source: the record is its own, and of when it was sent."""
-        return Terms(
-            recorded_by_id=rejected.account_id,
-            now=self.now,
-            calendar=self.calendar,
-            backfill_days=self.backfill_days,
-            received_at=rejected.first_received_at,
-        )
+        received_at = rejected.first_received_at
+        return terms_of(rejected.account_id, self.now, received_at=received_at)
 
 
 def replay(

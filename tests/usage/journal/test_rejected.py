@@ -15,13 +15,13 @@ from billtrack.accounts.permissions import Breadth, Reach
 from billtrack.audit.models import AuditEntry
 from billtrack.core.errors import BilltrackError, InvalidError
 from billtrack.db import transaction
-from billtrack.extensions import current_calendar, db
+from billtrack.extensions import db
 from billtrack.usage import intake
 from billtrack.usage.erasure import forget_rejected
 from billtrack.usage.journal.models import UsageSource
 from billtrack.usage.journal.operations import forget_old_rejected
 from billtrack.usage.journal.queries import list_sources
-from billtrack.usage.journal.refusing import Misshapen, note_misshapen, note_refused
+from billtrack.usage.journal.refusing import note_misshapen, note_refused
 from billtrack.usage.journal.rejected import (
     RejectedFilter,
     RejectedNotFound,
@@ -35,6 +35,7 @@ from billtrack.usage.journal.tally import EXTENSION
 from billtrack.usage.journal.writing import write_noted
 from billtrack.usage.models import UsageRecord
 from billtrack.usage.rules import UsageInput
+from billtrack.usage.submissions import Misshapen
 from tests.cast import SYSTEM, Cast, Member, create_user, terms
 
 EVERYTHING = Reach(Breadth.ALL, 0)
@@ -296,7 +297,7 @@ def rejected(*, limit: int = 50) -> list[RejectedView]:
 
 def by(member: Member, *, now: datetime | None = None, reach: Reach = EVERYTHING) -> Replayer:
     actor = replace(SYSTEM, user_id=member.id)
-    return Replayer(reach, actor, now or datetime.now(UTC), current_calendar(), 400)
+    return Replayer(reach, actor, now or datetime.now(UTC))
 
 
 def rename(table: str, to: str) -> None:

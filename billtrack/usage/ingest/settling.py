@@ -1,0 +1,29 @@
+"""What follows once records are decided on, whichever way they came."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from billtrack.usage.journal.counting import count_outcomes
+from billtrack.usage.journal.refusing import note_refused
+from billtrack.usage.submissions import Submission
+
+if TYPE_CHECKING:
+    from billtrack.usage.batch import Outcome
+
+
+def settle(
+    submissions: Sequence[Submission], outcomes: Sequence[Outcome], *, is_whole: bool = False
+) -> None:
+    """Count what was decided, and keep what was refused.
+
+    Of a group that is stored as a whole or not at all (`is_whole`) nothing is kept: the sender
+    has all of it, and sends all of it again.
+    """
+    count_outcomes(submissions, outcomes)
+    if is_whole:
+        return
+    for sent, outcome in zip(submissions, outcomes, strict=True):
+        if outcome.error is not None and sent.terms.keeps_refused:
+            note_refused(sent.item, outcome.error, terms=sent.terms)
