@@ -200,7 +200,7 @@ def test_it_never_stores_twice_when_something_fails_after_the_commit(
         raise OSError("no space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(at_once, "count_outcomes", fail)
+        patched.setattr(at_once, "settle", fail)
         assert post(cast)[0] == 503
     assert row_counts()["usage_records"] == 1
 
