@@ -122,8 +122,10 @@ class Up:
         return next((m for line in list(self.lines) if (m := re.search(pattern, line))), None)
 
     def wait(self) -> int:
+        """Return the exit code once the process has ended and all it printed has been read."""
         code = self.process.wait(timeout=PATIENCE)
-        self._reader.join(timeout=5)
+        self._reader.join(timeout=PATIENCE)
+        assert not self._reader.is_alive(), f"another process still prints: {self.lines}"
         return code
 
 

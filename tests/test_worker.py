@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -19,6 +20,7 @@ from tests.scenarios.harness import (
     eventually,
     renderers,
     seconds_at_work,
+    warm_renderers,
 )
 from tests.scenarios.jobs import (
     assert_files_are_whole,
@@ -54,14 +56,45 @@ def wait_until_running(installation: Installation, worker: Running, count: int) 
     eventually(lambda: statuses(installation).count("running") == count, lambda: worker.text)
 
 
+def is_pending(pid: int, number: signal.Signals) -> bool:
+    """Tell whether the process has not yet taken a signal that was sent to it."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    masks = [int(line.split()[1], 16) for line in status.splitlines() if "Pnd:" in line]
+    return any(mask & 1 << number - 1 for mask in masks)
+
+
+def thread_count(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/task").iterdir()))
+
+
+@contextlib.contextmanager
+def rendering_halted(worker: Running) -> Iterator[None]:
+    """Halt the rendering processes, so reports that are being made stay so until the end."""
+    eventually(lambda: len(warm_renderers(worker.pid)) == THREADS, lambda: worker.text)
+    processes = renderers(worker.pid)
+    for process in processes:
+        os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for process in processes:
+            with contextlib.suppress(ProcessLookupError):  # it may have ended with the worker
+                os.kill(process, signal.SIGCONT)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_it_finishes_what_runs_when_asked_to_stop(
     embedded: Installation, worker: Running, number: signal.Signals
 ) -> None:
-    request_reports(embedded, THREADS + 1)
-    wait_until_running(embedded, worker, THREADS)
-    started = descendants(worker.pid)
-    assert worker.stop(number) == 0
+    started = []
+    with rendering_halted(worker):
+        # Short ones: the worker waits 25 seconds at most, on a slow machine too.
+        request_reports(embedded, THREADS + 1, days=5)
+        wait_until_running(embedded, worker, THREADS)
+        started = descendants(worker.pid)
+        worker.process.send_signal(number)
+        eventually(lambda: not is_pending(worker.pid, number), lambda: worker.text)
+    assert worker.wait() == 0
     assert statuses(embedded) == ["completed"] * THREADS + ["queued"]
     assert attempts(embedded) == [1, 1, 0]
     assert len(started) >= THREADS
@@ -72,12 +105,13 @@ def test_it_finishes_what_runs_when_asked_to_stop(
 def test_it_stops_at_once_when_asked_again_and_the_job_is_done_anew(
     embedded: Installation, worker: Running
 ) -> None:
-    request_reports(embedded, 1)
-    wait_until_running(embedded, worker, 1)
-    while worker.process.poll() is None:
-        worker.process.send_signal(signal.SIGTERM)
-        time.sleep(0.1)
-    assert statuses(embedded) == ["running"]
+    with rendering_halted(worker):
+        request_reports(embedded, 1)
+        wait_until_running(embedded, worker, 1)
+        while worker.process.poll() is None:
+            worker.process.send_signal(signal.SIGTERM)
+            time.sleep(0.1)
+        assert statuses(embedded) == ["running"]
     let_leases_run_out(embedded)
     with embedded.start("worker") as next_worker:
         wait_for_all(embedded, next_worker)
@@ -88,9 +122,11 @@ def test_it_stops_at_once_when_asked_again_and_the_job_is_done_anew(
 def test_an_idle_rendering_process_may_be_killed(embedded: Installation, worker: Running) -> None:
     request_reports(embedded, THREADS, days=5)
     wait_for_all(embedded, worker)
+    threads = thread_count(worker.pid)
     for idle in renderers(worker.pid):
         os.kill(idle, signal.SIGKILL)
-    time.sleep(1)  # the pool looks after its processes several times a second
+    # The pool notices within a second and ends its threads; the next job begins another.
+    eventually(lambda: thread_count(worker.pid) < threads, lambda: worker.text)
     request_reports(embedded, THREADS, days=5)
     wait_for_all(embedded, worker)
     assert attempts(embedded) == [1, 1, 1, 1]

@@ -160,8 +160,10 @@ class Running:
         return self.wait()
 
     def wait(self) -> int:
+        """Return the exit code once the process has ended and all it printed has been read."""
         code = self.process.wait(timeout=PATIENCE)
-        self._reader.join(timeout=5)
+        self._reader.join(timeout=PATIENCE)
+        assert not self._reader.is_alive(), f"another process still prints:\n{self.text}"
         return code
 
     def kill9(self) -> None:
@@ -259,7 +261,7 @@ class Installation:
         key: str | None = None,
         body: Any = None,
         headers: Mapping[str, str] | None = None,
-        timeout: float = 20,
+        timeout: float = PATIENCE,
     ) -> Answer:
         """Send one request over a connection of its own; raises OSError when nobody answers."""
         sent = {"Authorization": f"Bearer {key}"} if key else {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,6 +16,8 @@ from tests.scenarios.conftest import Site
 from tests.scenarios.harness import Browser, Installation
 
 CHANGES = 5
+MEANWHILE = 6
+"""Records for each change at least."""
 EMAIL = "slow@test.example"
 
 
@@ -47,23 +48,22 @@ def test_recording_does_not_wait_for_a_password_that_is_slow_to_judge(site: Site
         is_over.set()
         return statuses
 
-    def record() -> list[float]:
+    def record() -> int:
         body = {"user_id": customer.id, "event": "api_calls", "quantity": 1}
-        seconds = []
+        count = 0
         while not is_over.is_set():
-            started = time.monotonic()
             answer = installation.ask("POST", "/api/v1/usage/", key=provider.key, body=body)
-            seconds.append(time.monotonic() - started)
             assert answer.status == 201, answer.text
-        return seconds
+            count += 1
+        return count
 
     with ThreadPoolExecutor(2) as threads:
         changing, recording = threads.submit(change), threads.submit(record)
-        statuses, seconds = changing.result(), recording.result()
+        statuses, count = changing.result(), recording.result()
     assert len(statuses) == CHANGES
     assert set(statuses) <= {303, 422}
     assert 303 in statuses
-    assert len(seconds) > CHANGES
-    assert max(seconds) < 2
+    # Held up by each change, it would get some two in beside the page with the form.
+    assert count > MEANWHILE * CHANGES, count
     assert site.up.stop() == 0
     installation.close()
