@@ -99,6 +99,7 @@ def test_a_new_database_is_set_up_through_it(
     postgres.drop_database(name)
 
 
+@pytest.mark.by_chance
 def test_many_threads_record_each_key_once(app: APIFlask, cast: Cast) -> None:
     body = {"user_id": cast.customer.id, "event": "api_calls", "quantity": 10}
 
@@ -112,6 +113,7 @@ def test_many_threads_record_each_key_once(app: APIFlask, cast: Cast) -> None:
     assert totals() == (6, 60)
 
 
+@pytest.mark.by_chance
 def test_many_processes_record_each_key_once(app: APIFlask, cast: Cast) -> None:
     body = {"user_id": cast.customer.id, "event": "api_calls", "quantity": 10}
     headers = {"Authorization": f"Bearer {cast.provider.key}"}
@@ -151,6 +153,7 @@ def test_only_a_transaction_writes_and_reads_keep_their_snapshot(app: APIFlask, 
     assert totals() == (1, 1000)
 
 
+@pytest.mark.by_chance
 def test_a_job_is_claimed_by_one_of_many(app: APIFlask, cast: Cast) -> None:
     now = datetime.now(UTC)
     with transaction():

@@ -133,6 +133,7 @@ def test_a_link_goes_to_the_address_that_the_account_has_by_then(app: APIFlask, 
     assert db.session.scalars(select(Letter.address)).all() == [NEW]
 
 
+@pytest.mark.by_chance
 @ON_POSTGRESQL
 @pytest.mark.parametrize("operation", ["deactivate", "demote"])
 def test_two_administrators_do_not_remove_each_other(

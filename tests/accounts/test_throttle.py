@@ -111,6 +111,7 @@ class TestLimits:
         assert db.session.scalar(select(func.count()).select_from(SignInTry)) == 0
 
 
+@pytest.mark.by_chance
 def test_many_at_once_get_no_further_than_one_after_the_other(app: APIFlask) -> None:
     db.session.rollback()
     answers = in_threads(app, [partial(count)] * 12)

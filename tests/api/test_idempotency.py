@@ -99,6 +99,7 @@ def test_it_stores_neither_the_secret_of_a_key_nor_a_trace_of_a_password(cast: C
     assert other.status_code == 409
 
 
+@pytest.mark.by_chance
 def test_it_creates_once_for_threads_that_ask_at_once(app: APIFlask, cast: Cast) -> None:
     def create() -> tuple[int, Any]:
         answer = cast.admin.post("/api/v1/users", NEW_USER, headers=HEADER)
@@ -110,6 +111,7 @@ def test_it_creates_once_for_threads_that_ask_at_once(app: APIFlask, cast: Cast)
     assert users_called("New") == 1
 
 
+@pytest.mark.by_chance
 def test_it_lets_one_of_two_have_an_address(app: APIFlask, cast: Cast) -> None:
     answers = in_threads(
         app, [lambda: cast.admin.post("/api/v1/users", NEW_USER).status_code for _ in range(3)]
@@ -118,6 +120,7 @@ def test_it_lets_one_of_two_have_an_address(app: APIFlask, cast: Cast) -> None:
     assert users_called("New") == 1
 
 
+@pytest.mark.by_chance
 def test_it_creates_once_for_processes_that_ask_at_once(settings: Settings, cast: Cast) -> None:
     headers = cast.admin.headers({"headers": HEADER})
     record = {"quantity": 7, "event": "api_calls", "user_id": cast.customer.id}

@@ -27,9 +27,10 @@ from billtrack.api.v1.openapi import document
 from billtrack.db import transaction
 from billtrack.present.api_reference import body_example, body_schema
 from tests.cast import SYSTEM, Cast, Member, create_record, create_user
+from tests.effort import times
 
 EXAMPLES = 6
-"""How many requests each role sends to an operation."""
+"""How many requests each role sends to an operation, with an effort of 1."""
 
 CHECKS = [
     not_a_server_error,
@@ -39,7 +40,7 @@ CHECKS = [
     checks.response_schema_conformance,
 ]
 BRIEF = settings(
-    max_examples=EXAMPLES,
+    max_examples=times(EXAMPLES),
     derandomize=True,
     database=None,
     deadline=None,

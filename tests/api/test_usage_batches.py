@@ -120,6 +120,7 @@ def test_it_refuses_a_key_for_the_whole(cast: Cast) -> None:
     assert count(UsageRecord) == 0
 
 
+@pytest.mark.by_chance
 def test_overlapping_batches_at_once_count_each_key_once(app: APIFlask, cast: Cast) -> None:
     post, make = cast.provider.post, [usage(cast, idempotency_key=f"k-{n}") for n in range(120)]
 

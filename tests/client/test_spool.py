@@ -58,6 +58,7 @@ def usages(server: Server, keys: Sequence[str]) -> dict[str, Usage]:
     }
 
 
+@pytest.mark.by_chance
 def test_what_a_killed_client_recorded_is_sent_in_order_by_the_next(
     server: Server, tmp_path: Path
 ) -> None:
@@ -98,6 +99,7 @@ def test_a_line_that_a_client_died_over_harms_no_other(server: Server, tmp_path:
     assert "unreadable" in refused[0]
 
 
+@pytest.mark.by_chance
 def test_processes_share_a_spool_while_servers_and_clients_die(
     server: Server, tmp_path: Path
 ) -> None:

@@ -4,7 +4,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from billtrack.core.money import (
@@ -53,7 +53,6 @@ def test_it_rounds_half_away_from_zero(amount: str, places: int, minor: int) -> 
     assert round_half_up(Fraction(amount), places=places) == minor
 
 
-@settings(deadline=None)
 @given(st.decimals(-(10**9), 10**9, places=8), st.integers(0, 4))
 def test_it_rounds_as_decimal_does(amount: Decimal, places: int) -> None:
     expected = amount.quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_UP)
@@ -125,14 +124,12 @@ def test_it_writes_exact_amounts_without_trailing_zeros(amount: str, text: str) 
     assert format_exact(Fraction(amount)) == text
 
 
-@settings(deadline=None)
 @given(st.fractions())
 def test_it_prints_what_printed_exact_says(amount: Fraction) -> None:
     assert Fraction(format_exact(amount)) == printed_exact(amount)
     assert abs(printed_exact(amount) - amount) <= Fraction(1, 2 * 10**12)
 
 
-@settings(deadline=None)
 @given(st.decimals(-(10**17), 10**17, places=12))
 def test_it_reads_back_what_it_writes(amount: Decimal) -> None:
     assert parse_decimal(format_exact(Fraction(amount))) == Fraction(amount)

@@ -3,7 +3,7 @@ from __future__ import annotations
 from datetime import date, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from billtrack.core.periods import DateRange, Month
@@ -31,7 +31,6 @@ def test_it_refuses_what_is_no_month(text: str) -> None:
         Month.parse(text)
 
 
-@settings(deadline=None)
 @given(days)
 def test_it_walks_months_in_order(day: date) -> None:
     month = Month.of(day)
@@ -60,7 +59,6 @@ def test_it_iterates_up_to_the_end_of_time() -> None:
     assert list(DateRange(date.max, date.max)) == [date.max]
 
 
-@settings(deadline=None)
 @given(days, st.integers(0, 800))
 def test_it_cuts_a_range_into_the_months_it_touches(first: date, length: int) -> None:
     dates = DateRange(first, first + timedelta(days=length))
@@ -70,7 +68,6 @@ def test_it_cuts_a_range_into_the_months_it_touches(first: date, length: int) ->
     assert [month for month, _ in pieces] == sorted({Month.of(day) for day in dates})
 
 
-@settings(deadline=None)
 @given(days, st.integers(0, 60), st.integers(-70, 70), st.integers(0, 60))
 def test_it_intersects_as_sets_of_days_do(first: date, a: int, shift: int, b: int) -> None:
     one = DateRange(first + timedelta(days=70), first + timedelta(days=70 + a))

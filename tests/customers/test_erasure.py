@@ -139,6 +139,7 @@ def test_erasing_twice_does_nothing(cast: Cast, person: Person) -> None:
     assert (count(AuditEntry), count(Job)) == (entries, jobs)
 
 
+@pytest.mark.by_chance
 @ON_POSTGRESQL
 def test_two_at_once_are_one(app: APIFlask, person: Person) -> None:
     in_threads(app, [lambda: erase(person.id)] * 2)
@@ -159,6 +160,7 @@ def test_nobody_erases_themself_or_the_last_administrator(cast: Cast) -> None:
         erase(cast.manager.id)
 
 
+@pytest.mark.by_chance
 @ON_POSTGRESQL
 def test_two_administrators_do_not_erase_each_other(app: APIFlask, cast: Cast) -> None:
     with transaction():
@@ -192,6 +194,7 @@ def test_whom_the_person_invited_is_not_told_the_name(app: APIFlask, cast: Cast)
     assert places(app) == set()
 
 
+@pytest.mark.by_chance
 @ON_POSTGRESQL
 def test_a_rename_at_the_same_moment_does_not_bring_the_name_back(
     app: APIFlask, cast: Cast, person: Person

@@ -18,6 +18,7 @@ from billtrack.pricing.lines import Line
 from billtrack.pricing.parts import prorated
 from billtrack.pricing.rating import rate
 from billtrack.pricing.statement import Statement, daily_costs, price_statement
+from tests.effort import times
 from tests.pricing import oracle
 from tests.pricing.strategies import METERS, World, charges, create_days, cuts, worlds
 
@@ -55,7 +56,6 @@ def totals_by_line(
     return {name: total for name, total in totals.items() if total}
 
 
-@settings(deadline=None)
 @given(charges(), st.integers(0, 120), st.integers(1, 28), st.sampled_from(["USD", "JPY", "KWD"]))
 def test_it_rates_as_the_oracle_does(
     raw: dict[str, Any], quantity: int, days: int, currency: str
@@ -70,7 +70,7 @@ def test_it_rates_as_the_oracle_does(
     assert rated.model_amount == oracle.model_amount(raw, quantity, rated.included)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=times(250))
 @given(worlds(), ranges)
 def test_it_states_any_range_as_the_oracle_does(world: World, ends: list[int]) -> None:
     days = create_days(*ends)
@@ -82,7 +82,7 @@ def test_it_states_any_range_as_the_oracle_does(world: World, ends: list[int]) -
     assert statement.total == sum(line.amount for line in expected)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=times(250))
 @given(worlds(), cuts(58, 6))
 def test_it_adds_tiles_up_to_the_whole(world: World, pieces: Pieces) -> None:
     whole = state(world, create_days(0, 58))
@@ -100,14 +100,14 @@ def test_it_adds_tiles_up_to_the_whole(world: World, pieces: Pieces) -> None:
         assert totals_by_line(lines, value) == totals_by_line(whole.lines, value)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=times(60))
 @given(worlds())
 def test_it_adds_single_days_up_to_the_whole(world: World) -> None:
     days = [state(world, create_days(shift, shift)).total for shift in range(59)]
     assert sum(days) == state(world, create_days(0, 58)).total
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=times(150))
 @given(worlds(), ranges)
 def test_it_explains_every_line(world: World, ends: list[int]) -> None:
     statement = state(world, create_days(*ends))
@@ -125,7 +125,7 @@ def test_it_explains_every_line(world: World, ends: list[int]) -> None:
                 assert tier.amount == slice_amount + tier.flat_fee
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=times(150))
 @given(worlds(), ranges)
 def test_it_draws_days_that_sum_to_the_usage_lines(world: World, ends: list[int]) -> None:
     days = create_days(*ends)
@@ -137,7 +137,7 @@ def test_it_draws_days_that_sum_to_the_usage_lines(world: World, ends: list[int]
         assert list(costs[meter]) == list(days)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=times(60))
 @given(worlds(), st.integers(0, 58))
 def test_it_draws_each_day_as_a_statement_of_that_day(world: World, shift: int) -> None:
     whole = create_days(0, 58)
@@ -148,7 +148,7 @@ def test_it_draws_each_day_as_a_statement_of_that_day(world: World, shift: int) 
         assert costs[meter][day.first] == sum(line.amount for line in lines)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=times(60))
 @given(worlds(), ranges, st.randoms(use_true_random=False))
 def test_it_does_not_care_how_records_were_batched(
     world: World, ends: list[int], chance: random.Random
@@ -168,7 +168,7 @@ def test_it_does_not_care_how_records_were_batched(
     assert state(World(world.spans, world.by_day, usage), days) == state(world, days)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=times(60))
 @given(worlds(), cuts(58, 5))
 def test_it_does_not_care_how_spans_are_cut(world: World, pieces: Pieces) -> None:
     cut = [
@@ -181,7 +181,6 @@ def test_it_does_not_care_how_spans_are_cut(world: World, pieces: Pieces) -> Non
     assert state(World(tuple(cut), world.by_day, world.usage), days) == state(world, days)
 
 
-@settings(deadline=None)
 @given(charges(), st.integers(0, 10**18), st.integers(0, 10**6))
 def test_it_never_gets_cheaper_with_more_unless_by_volume(
     raw: dict[str, Any], quantity: int, more: int
@@ -194,7 +193,6 @@ def test_it_never_gets_cheaper_with_more_unless_by_volume(
         assert less.amount <= bigger.amount
 
 
-@settings(deadline=None)
 @given(charges())
 def test_it_reads_back_the_charge_it_writes(raw: dict[str, Any]) -> None:
     charge = parse_charge(raw)

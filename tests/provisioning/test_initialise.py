@@ -74,6 +74,7 @@ def forget_the_installation(installation: Installation) -> None:
         session.delete(session.get_one(InstallationRow, 1))
 
 
+@pytest.mark.by_chance
 def test_several_that_start_at_once_set_it_up_together(make: Make) -> None:
     machines = [make(f"machine-{number}") for number in range(SEVERAL)]
     for step in ("tables and rows", "rows"):

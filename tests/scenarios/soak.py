@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from billtrack.accounts.permissions import Role
+from tests.effort import times
 from tests.scenarios.accounts import create_account
 from tests.scenarios.books import Usage, assert_books_agree
 from tests.scenarios.harness import Installation, Running, eventually
@@ -172,7 +173,7 @@ class Soak:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make soak", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=120, help="on each database")
+    parser.add_argument("--seconds", type=float, default=times(120), help="on each database")
     parser.add_argument("--database", choices=["sqlite", "postgresql"], help="default: both")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     asked = parser.parse_args()

@@ -31,6 +31,7 @@ def is_half_way(installation: Installation) -> bool:
     return now.count("completed") >= 3 and "running" in now
 
 
+@pytest.mark.by_chance
 def test_it_completes_every_report_after_kill_9_of_the_worker(busy: Installation) -> None:
     with busy.start("worker") as worker:
         eventually(lambda: is_half_way(busy), lambda: worker.text)
@@ -48,6 +49,7 @@ def test_it_completes_every_report_after_kill_9_of_the_worker(busy: Installation
     assert_files_are_whole(busy)
 
 
+@pytest.mark.by_chance
 def test_the_other_worker_takes_over_after_kill_9_of_one(busy: Installation) -> None:
     with busy.start("worker") as lost, busy.start("worker") as other:
         for worker in (lost, other):

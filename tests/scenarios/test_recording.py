@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from tests.effort import times
 from tests.scenarios.conftest import Site
 from tests.scenarios.harness import (
     Answer,
@@ -120,6 +121,7 @@ SERVICES = (kill_database, kill_queue)
 INTERRUPT_JOBS = {kill_worker, kill_everything, kill_database}
 
 
+@pytest.mark.by_chance
 @pytest.mark.parametrize("kill", PARTS)
 def test_nothing_is_lost_or_doubled_when_embedded(
     embedded: Stage, kill: Callable[[Stage], None], pool: ThreadPoolExecutor
@@ -127,6 +129,7 @@ def test_nothing_is_lost_or_doubled_when_embedded(
     record_while(kill, embedded, pool)
 
 
+@pytest.mark.by_chance
 @pytest.mark.parametrize("kill", [*PARTS, *SERVICES])
 def test_nothing_is_lost_or_doubled_on_postgresql_and_redis(
     served: Stage, kill: Callable[[Stage], None], pool: ThreadPoolExecutor
@@ -157,7 +160,7 @@ def test_two_that_record_the_same_key_at_once_get_the_same_record(
         start.wait()
         return load.record(key, usage)
 
-    for _ in range(ROUNDS):
+    for _ in range(times(ROUNDS)):
         key, usage = load.new()
         first, second = pool.map(send, [key, key])
         assert sorted([first.status, second.status]) == [200, 201], first.text + second.text
