@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test e2e check docker-test bench soak postman env lock clean
+.PHONY: help run test test-fast test-long e2e check docker-test bench soak postman env lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -16,6 +16,15 @@ run: ## set up, then start billtrack with demo data on http://localhost:6009
 test: ## set up, then run the whole test suite (ARGS='-k rating' for a part)
 	@PYTHON='$(PYTHON)' scripts/set-up test
 	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
+
+test-fast: ## run what needs neither server nor browser, on SQLite, in about a minute
+	@PYTHON='$(PYTHON)' scripts/set-up test
+	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --fast $(ARGS)
+
+test-long: ## run the whole suite with ten times the kills, races and random cases
+	@PYTHON='$(PYTHON)' scripts/set-up test
+	@BILLTRACK_TEST_EFFORT="$${BILLTRACK_TEST_EFFORT-10}" $(BIN)/python -m pytest -n auto \
+		--dist loadfile --no-loadscope-reorder --timeout 3000 $(ARGS)
 
 e2e: ## run the tests in a real browser (tests/browser)
 	@PYTHON='$(PYTHON)' scripts/set-up test

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections import Counter
+import signal
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,8 +18,10 @@ from billtrack.app import create_app
 from billtrack.config import Settings
 from billtrack.extensions import db
 from billtrack.provisioning.initialise import initialise
+from tests import selection
 from tests.cast import Cast, create_cast
 from tests.compiled import CompiledRule, CompiledTemplates
+from tests.effort import load_profile
 from tests.services import (
     DatabaseCopies,
     GivenPostgresServer,
@@ -30,34 +32,48 @@ from tests.services import (
     start_redis,
     unique_name,
 )
-
-LONGEST = (
-    "browser",
-    "scenarios",
-    "test_worker.py",
-    "client",
-    "replica",
-    "backups",
-    "test_pgbouncer.py",
-    "provisioning",
-    "documents",
-    "api",
-)
-"""What takes longest for a file: begun first, so that all workers of pytest-xdist end together."""
+from tests.services.processes import forbid_servers
 
 SECRET = SecretStr("a secret of the test suite that guards nothing at all")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take longest, then go by the number of tests."""
-    tests = Path(__file__).parent
-    sizes = Counter(item.path for item in items)
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fast", action="store_true", help="only what needs no server (SQLite)")
 
-    def order(item: pytest.Item) -> tuple[int, int]:
-        part = item.path.relative_to(tests).parts[0]
-        return (LONGEST.index(part) if part in LONGEST else len(LONGEST), -sizes[item.path])
 
-    items.sort(key=order)
+def pytest_configure(config: pytest.Config) -> None:
+    load_profile()
+    if selection.is_fast(config):
+        forbid_servers()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    selection.parametrize(metafunc)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    selection.arrange(config, items)
+
+
+@pytest.fixture
+def chance_round(request: pytest.FixtureRequest) -> int:
+    """The number of this round of a `by_chance` test."""
+    return int(request.param)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ordinary_signals() -> None:
+    """Give signals that a shell has us ignore their default again, for us and our children.
+
+    Whoever runs tests in the background by nohup or `&` ignores SIGHUP or SIGINT, children
+    inherit that, and then they rightly ignore the signals that tests send them.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGHUP, signal.SIGTERM):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -123,7 +139,7 @@ def postgres_copies(postgres: PostgresServer, postgres_template: str) -> Databas
     return DatabaseCopies(postgres, postgres_template)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=selection.DATABASES)
 def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
     """Settings of a fresh installation: the embedded default, then PostgreSQL."""
     if request.param == "sqlite":

@@ -30,6 +30,8 @@ from billtrack.reports.operations import request_report
 from billtrack.usage.journal.writing import write_noted
 from tests.cast import SYSTEM, Cast, Member, as_person, create_import, create_record, create_refused
 
+pytestmark = pytest.mark.one_database
+
 MONTH = Month(2026, 10)
 ROLES = ("admin", "manager", "provider", "customer")
 OWNERS = ("own", "foreign")

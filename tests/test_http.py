@@ -17,6 +17,8 @@ from billtrack.core.errors import UnavailableError
 from tests.cast import Cast
 from tests.conftest import make_settings
 
+pytestmark = pytest.mark.one_database
+
 
 @pytest.fixture
 def bare(tmp_path: Path) -> FlaskClient:

@@ -29,6 +29,8 @@ from billtrack.reports.operations import request_report
 from tests.cast import PASSWORD, SYSTEM, Member, create_user
 from tests.conftest import SECRET, make_settings
 
+pytestmark = pytest.mark.one_database
+
 ME = "/api/v1/me"
 EVERYTHING = Reach(Breadth.ALL, 0)
 NEW_PASSWORD = "another quite long passphrase"

@@ -20,6 +20,8 @@ from billtrack.db import transaction
 from billtrack.extensions import db
 from tests.cast import SYSTEM, Cast, Member
 
+pytestmark = pytest.mark.one_database
+
 
 def test_it_knows_its_own_secrets_and_no_others() -> None:
     secret = new_secret(API_KEY)
@@ -105,6 +107,7 @@ def test_it_never_lengthens_the_life_of_the_old_key(cast: Cast) -> None:
     assert read(key.id).expires_at == ends_at
 
 
+@pytest.mark.both_databases
 def test_it_counts_once_what_both_keys_send(cast: Cast) -> None:
     made, key = make_key(cast.provider)
     record = {"quantity": 5, "event": "api_calls", "user_id": cast.customer.id}

@@ -27,6 +27,8 @@ from billtrack.mail.secrets import secret_of
 from tests.cast import PASSWORD, SYSTEM, create_user
 from tests.usage.racing import in_threads
 
+pytestmark = pytest.mark.one_database
+
 EVERYTHING = Reach(Breadth.ALL, 0)
 NOW = datetime.now(UTC)
 NEW = "another horse, another battery"
@@ -141,6 +143,8 @@ def test_guesses_do_not_open(ada: User, secret: str) -> None:
         use(secret)
 
 
+@pytest.mark.by_chance
+@pytest.mark.both_databases
 def test_two_at_once_get_one_password(app: APIFlask, ada: User) -> None:
     secret = send(ada)
 

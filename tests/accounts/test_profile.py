@@ -21,6 +21,8 @@ from billtrack.db import transaction
 from billtrack.extensions import db
 from tests.cast import PASSWORD, Cast, create_user
 
+pytestmark = pytest.mark.one_database
+
 NEW = "another horse, another battery"
 
 

@@ -25,6 +25,8 @@ from tests.cast import PASSWORD, SYSTEM, Member, create_user, sign_in
 from tests.dashboard.page import Visitor
 from tests.scenarios.harness import eventually
 
+pytestmark = pytest.mark.one_database
+
 TOKEN = "/api/v1/auth/token"
 WAITING = (
     "SELECT count(*) FROM pg_stat_activity"
@@ -118,6 +120,8 @@ def test_it_notices_an_old_token_long_after(app: APIFlask, user: User) -> None:
     assert refresh(app, pair).status_code == 401
 
 
+@pytest.mark.by_chance
+@pytest.mark.both_databases
 def test_it_lets_one_of_two_at_once_through_and_then_neither(app: APIFlask, user: User) -> None:
     pair = start(app, user)
     db.session.rollback()
@@ -174,6 +178,7 @@ def test_it_ends_with_the_password(app: APIFlask, user: User) -> None:
     assert not opens(app, pair)
 
 
+@pytest.mark.both_databases
 def test_it_ends_what_is_opened_while_the_password_changes(app: APIFlask, user: User) -> None:
     hashed = hash_password(NEW_PASSWORD)
     with ThreadPoolExecutor(1) as pool:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from apiflask import APIFlask
 
 from billtrack.accounts.permissions import Role
 from tests.cast import PASSWORD, Cast, as_person, create_user
 from tests.mail.mailbox import deliver
+
+pytestmark = pytest.mark.one_database
 
 NEW = {"email": "kiln@test.example", "name": "Kiln", "invite": True}
 

@@ -22,6 +22,8 @@ from billtrack.usage.ingest.fields import Metadata
 from billtrack.usage.submissions import Misshapen
 from tests.cast import Cast
 
+pytestmark = pytest.mark.one_database
+
 KIB, MIB = 1024, 1024 * 1024
 LISTS = {
     "api.record_batch": 16 * MIB,

@@ -7,12 +7,15 @@ import re
 from itertools import product
 from typing import Any
 
+import pytest
 from apiflask import APIFlask
 
 from billtrack.api.v1.openapi import document
 from billtrack.request_head import MAX_BODY
 from tests.answers import assert_as_documented
 from tests.cast import Cast
+
+pytestmark = pytest.mark.one_database
 
 JSON = "application/json"
 

@@ -18,6 +18,8 @@ from billtrack.extensions import db
 from tests.api.test_scopes import scoped_key
 from tests.cast import PASSWORD, SYSTEM, Cast, Member, as_person
 
+pytestmark = pytest.mark.one_database
+
 ROLES = (Role.CUSTOMER, Role.PROVIDER, Role.MANAGER, Role.ADMIN)
 MANAGING = frozenset(
     {

@@ -19,6 +19,8 @@ from billtrack.extensions import db
 from tests.accounts.telephone import Telephone, switch_on
 from tests.cast import PASSWORD, create_user
 
+pytestmark = pytest.mark.one_database
+
 
 @pytest.fixture
 def user(app: APIFlask) -> User:

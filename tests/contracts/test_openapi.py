@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from apiflask import APIFlask
 from flask import current_app
 from openapi_spec_validator import OpenAPIV31SpecValidator
@@ -18,6 +19,8 @@ from billtrack.present.api_reference import body_example, body_schema
 from billtrack.usage.journal.writing import write_noted
 from tests.answers import assert_as_documented, faults
 from tests.cast import PASSWORD, Cast, create_user
+
+pytestmark = pytest.mark.one_database
 
 HIDDEN = {("get", "/api/v1/openapi.json")}
 QUOTE = {

@@ -14,6 +14,8 @@ from billtrack.present.postman import FIRST, LAST, collection
 from tests.answers import documented_path
 from tests.postman import FILE
 
+pytestmark = pytest.mark.one_database
+
 
 @pytest.fixture
 def stored() -> dict[str, Any]:

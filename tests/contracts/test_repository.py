@@ -13,8 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HTMX_VERSION = "2.0.11"
 TARGETS = (
     *("help", "run", "test", "check", "bench", "e2e", "clean", "lock", "postman", "env"),
-    "docker-test",
-    "soak",
+    *("docker-test", "soak", "test-fast", "test-long"),
 )
 BIGGEST_TEXT = 1_000_000
 

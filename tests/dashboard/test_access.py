@@ -18,6 +18,8 @@ from tests.cast import Cast, Member, create_import, create_record, create_refuse
 from tests.dashboard.conftest import RunJobs
 from tests.dashboard.page import Visitor, count, create_session
 
+pytestmark = pytest.mark.one_database
+
 ROLES = ("admin", "manager", "provider", "customer", "stranger")
 
 # The path → the status for each of ROLES. The customer is the one that the objects belong to.

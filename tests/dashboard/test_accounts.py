@@ -19,6 +19,8 @@ from tests.cast import PASSWORD, Cast, Member, create_user
 from tests.dashboard.page import Page, Visitor, create_session
 from tests.mail.mailbox import deliver, link_in
 
+pytestmark = pytest.mark.one_database
+
 EMAIL = "kiln@test.example"
 NEW = {"name": "Kiln", "email": EMAIL, "role": "customer", "invite": "y"}
 

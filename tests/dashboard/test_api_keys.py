@@ -20,6 +20,8 @@ from billtrack.extensions import db
 from tests.cast import SYSTEM, Cast, Member
 from tests.dashboard.page import Page, Visitor, text_of
 
+pytestmark = pytest.mark.one_database
+
 FORM = "/settings/api-keys"
 SECRET = re.compile(r"bt_live_[A-Za-z0-9]{49}")
 ROLES = ("admin", "manager", "provider", "customer")

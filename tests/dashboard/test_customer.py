@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from apiflask import APIFlask
 
 from billtrack.core.periods import Month
 from billtrack.extensions import current_calendar
 from tests.cast import Cast, create_record
 from tests.dashboard.page import Page, Visitor, text_of
+
+pytestmark = pytest.mark.one_database
 
 
 def this_month() -> Month:
@@ -29,6 +32,7 @@ def statement(page: Page) -> list[list[str]]:
     return [row for row in rows if row[1] not in {"0", "0.0 h", "0.0 CPU-h", "0 GB·h"}]
 
 
+@pytest.mark.both_databases
 def test_it_shows_what_500000_calls_cost_and_why(app: APIFlask, cast: Cast) -> None:
     create_record(cast, quantity=500000)
     page = Visitor(app, cast.manager).open(f"/customers/{cast.customer.id}")
@@ -50,6 +54,7 @@ def test_it_shows_what_500000_calls_cost_and_why(app: APIFlask, cast: Cast) -> N
     assert page.table("Usage cost by day, USD")[-1][-1] == "$205.00"
 
 
+@pytest.mark.both_databases
 def test_it_shows_every_event_in_its_unit(app: APIFlask, cast: Cast) -> None:
     create_record(cast, quantity=3600 * 1000, event="vm_uptime")
     create_record(cast, quantity=360, event="cpu_time")
@@ -77,6 +82,7 @@ def test_it_names_prices_in_words(app: APIFlask, cast: Cast) -> None:
     ]
 
 
+@pytest.mark.both_databases
 def test_it_shows_the_month_that_is_chosen(app: APIFlask, cast: Cast) -> None:
     before = this_month().previous
     create_record(cast, quantity=500000)

@@ -15,6 +15,8 @@ from billtrack.plans.models import Subscription
 from tests.cast import Cast, create_record
 from tests.dashboard.page import Page, Visitor, text_of
 
+pytestmark = pytest.mark.one_database
+
 
 def today() -> date:
     return current_calendar().today(datetime.now(UTC))
@@ -61,6 +63,7 @@ def test_it_shows_how_much_of_an_event_was_used(app: APIFlask, cast: Cast) -> No
     assert "Nothing to draw" in page.text
 
 
+@pytest.mark.both_databases
 def test_it_shows_a_long_range_by_month(app: APIFlask, cast: Cast) -> None:
     create_year(cast)
     visitor, path = Visitor(app, cast.manager), f"/customers/{cast.customer.id}"
@@ -87,6 +90,7 @@ def test_a_quarter_is_shown_by_day(app: APIFlask, cast: Cast) -> None:
         assert f"Usage cost {bars}, USD" in page.text, days
 
 
+@pytest.mark.both_databases
 def test_the_days_of_a_range_add_up_to_its_statement(app: APIFlask, cast: Cast) -> None:
     create_year(cast)
     first = Month.of(today()).previous.first + timedelta(days=14)
@@ -148,6 +152,7 @@ def test_it_draws_the_price_of_tiers_where_the_line_is_on_the_curve(
     assert page.all("details", id="curves") == []
 
 
+@pytest.mark.both_databases
 def test_a_long_range_takes_no_more_queries(app: APIFlask, cast: Cast) -> None:
     create_year(cast)
     visitor, path = Visitor(app, cast.manager), f"/customers/{cast.customer.id}"

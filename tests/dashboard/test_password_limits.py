@@ -20,6 +20,8 @@ from tests.dashboard.page import Page, Visitor
 from tests.dashboard.test_recovery import choose, reset_link
 from tests.dashboard.test_second_factor import prove
 
+pytestmark = pytest.mark.one_database
+
 SETTINGS = "/settings/profile"
 FACTOR = "/settings/second-factor"
 WEAK = "passwordpassword"

@@ -24,6 +24,8 @@ from tests.dashboard.page import Page, Visitor, count
 from tests.mail.mailbox import deliver, link_in
 from tests.mail.post_office import links_in
 
+pytestmark = pytest.mark.one_database
+
 NEW = "another horse, another battery"
 EVERYONE = ("ada@test.example", "nobody@test.example", "gone@test.example", "keys@test.example")
 

@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+import pytest
 from apiflask import APIFlask
 from pypdf import PdfReader
 
@@ -18,6 +19,8 @@ from billtrack.reports.models import Report
 from tests.cast import Cast, Member, create_record, create_user
 from tests.dashboard.conftest import RunJobs
 from tests.dashboard.page import Page, Visitor, count, text_of
+
+pytestmark = pytest.mark.one_database
 
 FRAGMENT = {"HX-Request": "true"}
 PATH = "/reports"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import pytest
 from apiflask import APIFlask
 
 from billtrack.accounts.models import User
@@ -15,6 +16,8 @@ from billtrack.installation.operations import issue_setup_token
 from billtrack.provisioning.initialise import setup_link
 from tests.cast import PASSWORD, create_user
 from tests.dashboard.page import Page, Visitor, count
+
+pytestmark = pytest.mark.one_database
 
 ADA = {
     "name": "Ada",

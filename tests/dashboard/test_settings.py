@@ -19,6 +19,8 @@ from billtrack.mail.operations import Recipient, mark_failed, note_attempt
 from tests.cast import PASSWORD, SYSTEM, Cast, Member, create_user
 from tests.dashboard.page import Page, Visitor, create_session, text_of
 
+pytestmark = pytest.mark.one_database
+
 ROLES = ("admin", "manager", "provider", "customer")
 PAGES = {
     "/settings/profile": (200, 200, 200, 200),

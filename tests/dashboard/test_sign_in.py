@@ -22,6 +22,8 @@ from billtrack.extensions import db
 from tests.cast import PASSWORD, Cast, create_user
 from tests.dashboard.page import Page, Visitor, count, create_session
 
+pytestmark = pytest.mark.one_database
+
 WRONG = "The e-mail address or the password is wrong."
 
 

@@ -26,6 +26,8 @@ from tests.dashboard.page import Page, Visitor, count
 from tests.mail.mailbox import deliver, link_in, text_in
 from tests.usage.racing import in_threads
 
+pytestmark = pytest.mark.one_database
+
 CODE = "/sign-in/code"
 WRONG = "This code is wrong or was used before. Take the next one."
 
@@ -269,6 +271,8 @@ def test_a_recovery_code_works_once_and_a_letter_tells(
     assert not is_in(again)
 
 
+@pytest.mark.by_chance
+@pytest.mark.both_databases
 def test_of_two_at_once_with_one_recovery_code_one_gets_in(
     app: APIFlask, ada: User, telephone: Telephone
 ) -> None:
@@ -281,6 +285,8 @@ def test_of_two_at_once_with_one_recovery_code_one_gets_in(
     assert db.session.query(RecoveryCode).filter(RecoveryCode.used_at.is_not(None)).count() == 1
 
 
+@pytest.mark.by_chance
+@pytest.mark.both_databases
 def test_of_two_at_once_with_one_code_one_gets_in(
     app: APIFlask, ada: User, telephone: Telephone
 ) -> None:

@@ -21,6 +21,8 @@ from tests.cast import Cast, create_cast
 from tests.dashboard import rules
 from tests.dashboard.page import Page, Visitor
 
+pytestmark = pytest.mark.one_database
+
 STATIC = Path(billtrack.__file__).parent / "static" / "css"
 
 

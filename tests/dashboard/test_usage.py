@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 
+import pytest
 from apiflask import APIFlask
 
 from billtrack.extensions import current_calendar
 from tests.cast import Cast, create_record
 from tests.dashboard.page import Page, Visitor
+
+pytestmark = pytest.mark.one_database
 
 CAPTION = "Usage records, newest first"
 
@@ -23,6 +26,7 @@ def days_ago(days: int) -> date:
     return current_calendar().today(datetime.now(UTC)) - timedelta(days=days)
 
 
+@pytest.mark.both_databases
 def test_it_lists_the_last_recorded_first(app: APIFlask, cast: Cast) -> None:
     create_record(cast, quantity=500000)
     create_record(cast, quantity=90, event="vm_uptime", user=cast.other_customer)
@@ -33,6 +37,7 @@ def test_it_lists_the_last_recorded_first(app: APIFlask, cast: Cast) -> None:
     ]
 
 
+@pytest.mark.both_databases
 def test_it_filters_by_customer_event_and_days(app: APIFlask, cast: Cast) -> None:
     for number, (event, user, days) in enumerate(
         [
@@ -100,6 +105,7 @@ def test_it_says_beside_the_field_what_is_wrong_with_the_filter(app: APIFlask, c
     assert page.values("/usage")["to"] == "2026-11-01"
 
 
+@pytest.mark.both_databases
 def test_it_walks_through_all_records_by_cursor(app: APIFlask, cast: Cast) -> None:
     for number in range(1, 121):
         create_record(cast, quantity=number)

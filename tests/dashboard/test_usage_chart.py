@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 
+import pytest
 from apiflask import APIFlask
 
 from billtrack.extensions import current_calendar
 from tests.cast import Cast, create_record
 from tests.dashboard.page import Page, Visitor, text_of
+
+pytestmark = pytest.mark.one_database
 
 CHECK = "/usage/records/check"
 HTMX = {"HX-Request": "true"}

@@ -22,6 +22,8 @@ from billtrack.mail.secrets import new_seed, secret_of
 from billtrack.mail.writing import NoRecipient, one_line, plain_name, write_message
 from tests.cast import SYSTEM, create_user
 
+pytestmark = pytest.mark.one_database
+
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 HOSTILE = "Eve\r\nBcc: all@test.example\r\n\r\n<script>alert(1)</script>"
 ADDRESS = "eve@test.example"

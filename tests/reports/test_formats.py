@@ -29,6 +29,8 @@ from billtrack.reports.models import Report
 from billtrack.reports.operations import FORMATS, USAGE_REPORT, request_report
 from tests.cast import SYSTEM, Cast, create_record, create_user
 
+pytestmark = pytest.mark.one_database
+
 Files = Callable[[User], dict[str, bytes]]
 
 

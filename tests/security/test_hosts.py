@@ -20,6 +20,8 @@ from tests.cast import Cast
 from tests.conftest import make_settings
 from tests.dashboard.page import Visitor
 
+pytestmark = pytest.mark.one_database
+
 PACKAGE = Path(__file__).resolve().parents[2] / "billtrack"
 EVIL = "evil.example"
 

@@ -22,6 +22,7 @@ import pytest
 from billtrack.process import tied_command
 
 START_SECONDS = 60.0
+FORBIDDEN = "BILLTRACK_TEST_NO_SERVERS"
 FOLDER_PREFIX = "billtrack-test-"
 PORTS = range(16_000, 32_000)
 """Below those that systems give to outgoing connections."""
@@ -63,8 +64,19 @@ def as_account(command: list[str], account: pwd.struct_passwd | None) -> list[st
     return ["setpriv", *ids, "--pdeathsig", "KILL", "--", *command]
 
 
+def forbid_servers() -> None:
+    """Fail every test of this run that starts a server."""
+    os.environ[FORBIDDEN] = "1"
+
+
 def new_folder() -> Path:
-    """Make a folder whose name tells whose it is. Short: a socket's path has 107 bytes."""
+    """Make the folder of a server. Its name tells whose it is.
+
+    The path is short: that of a socket has at most 107 bytes. Fails the test if `forbid_servers`
+    was called.
+    """
+    if os.environ.get(FORBIDDEN):
+        pytest.fail("this run starts no servers: mark the test or its module `slow`")
     return Path(tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}{os.getpid()}-", dir="/tmp"))
 
 
