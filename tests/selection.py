@@ -23,7 +23,7 @@ from tests.effort import effort
 
 TESTS = Path(__file__).parent
 DATABASES = ("sqlite", "postgresql")
-SERVERS = {"postgres", "redis"}
+SERVERS = {"postgres", "redis", "mortal_redis"}
 """Fixtures that start a server."""
 
 LONGEST = (
@@ -42,8 +42,9 @@ LONGEST = (
 
 NOT_FAST = {
     *("api", "browser", "client", "dashboard", "replica", "scenarios"),
-    *("backups", "provisioning", "reports", "security", "services", "summaries"),
-    *("test_access.py", "test_cli.py", "test_pgbouncer.py", "test_services.py"),
+    *("backups", "documents", "provisioning", "reports", "security", "server", "services"),
+    *("summaries", "test_access.py", "test_bench.py", "test_cli.py", "test_engines.py"),
+    *("test_logs.py", "test_pgbouncer.py", "test_proxies.py", "test_services.py"),
     *("test_supervisor.py", "test_worker.py"),
 }
 """Rooms and modules that `--fast` leaves out: they start processes, or load whole pages."""
@@ -97,7 +98,7 @@ def _is_left_out(item: pytest.Item) -> bool:
         item.get_closest_marker("slow") is not None
         or _path_of(item).split("/")[0] in NOT_FAST
         or bool(SERVERS & set(getattr(item, "fixturenames", ())))
-        or "postgresql" in _parameters(item)
+        or bool({"postgresql", "redis"} & set(_parameters(item)))
     )
 
 

@@ -134,7 +134,7 @@ def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> 
 
 def _is_ready(url: str) -> bool:
     try:
-        with urllib.request.urlopen(f"{url}/api/v1/health", timeout=20) as answer:
+        with urllib.request.urlopen(f"{url}/api/v1/health", timeout=60) as answer:
             checks = json.load(answer)["checks"]
     except (urllib.error.URLError, ConnectionError, TimeoutError):
         return False

@@ -177,10 +177,12 @@ def test_it_bears_fields_that_are_missing_doubled_or_unknown(app: APIFlask, cast
 
 def test_it_says_when_a_month_would_hold_too_much(app: APIFlask, cast: Cast) -> None:
     visitor = Visitor(app, cast.manager)
-    visitor.send(visitor.open("/usage"), PATH, typed(cast))
+    noon = datetime.now(UTC).replace(hour=12, minute=0) - timedelta(days=3)
+    at = f"{noon:%Y-%m-%dT%H:%M}"  # both in one month, whatever begins meanwhile
+    visitor.send(visitor.open("/usage"), PATH, typed(cast, occurred_at=at))
     with transaction() as session:
         session.query(UsageDaily).one().quantity = 10**18 - 5
-    page = visitor.send(visitor.open("/usage"), PATH, typed(cast, quantity="6"))
+    page = visitor.send(visitor.open("/usage"), PATH, typed(cast, quantity="6", occurred_at=at))
     assert page.status == 422
     assert "would exceed 10^18" in str(page.error(PATH, "quantity"))
     assert count(UsageRecord) == 1

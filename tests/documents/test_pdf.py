@@ -93,7 +93,13 @@ def test_it_says_so_when_a_process_is_killed_at_work_and_goes_on(
 ) -> None:
     renderer.render(PAGE, identifier="test")
     (process,) = processes()
-    kill = threading.Timer(1, os.kill, (process, signal.SIGKILL))
+    before = seconds_at_work(process)
+
+    def kill_at_work() -> None:
+        eventually(lambda: seconds_at_work(process) > before + 0.2, "work")
+        os.kill(process, signal.SIGKILL)
+
+    kill = threading.Thread(target=kill_at_work)
     kill.start()
     with pytest.raises(RendererDied):
         renderer.render(ENDLESS, identifier="test")

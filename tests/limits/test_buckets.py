@@ -8,7 +8,7 @@ from billtrack.core.rates import Rate
 from billtrack.limits.buckets import MOST_BUCKETS, Buckets, MemoryBuckets
 from billtrack.limits.redis_buckets import RedisBuckets
 from tests.scenarios.harness import eventually
-from tests.services import unique_name
+from tests.services import RedisServer, unique_name
 
 SLOW = Rate(10, 3600)
 FAST = Rate(1000, 1)
@@ -61,11 +61,9 @@ def test_it_remembers_only_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
     assert take(buckets, 10, name="0") == 10
 
 
-def test_a_bucket_in_redis_is_forgotten_once_it_would_be_full(
-    request: pytest.FixtureRequest,
-) -> None:
-    url, prefix = request.getfixturevalue("redis").url, unique_name()
-    shared = RedisBuckets(url, prefix=prefix)
+def test_a_bucket_in_redis_is_forgotten_once_it_would_be_full(redis: RedisServer) -> None:
+    prefix = unique_name()
+    shared = RedisBuckets(redis.url, prefix=prefix)
     take(shared, 1000, FAST)
     client = shared.client
     assert 0 < client.pttl(f"{prefix}.a") <= 2100

@@ -20,7 +20,7 @@ from billtrack.reports.operations import request_report
 from billtrack.usage.intake import submit
 from billtrack.usage.rules import UsageInput
 from tests.cast import SYSTEM, Member, create_user, terms
-from tests.scenarios.harness import Installation, Running, eventually
+from tests.scenarios.harness import PATIENCE, Installation, Running, eventually
 
 
 def create_busy_customer(installation: Installation) -> None:
@@ -89,7 +89,7 @@ def let_the_ring_die_away(installation: Installation) -> None:
             job.rung_at -= timedelta(seconds=90)
 
 
-def wait_for_all(installation: Installation, worker: Running, *, seconds: float = 60) -> None:
+def wait_for_all(installation: Installation, worker: Running, *, seconds: float = PATIENCE) -> None:
     eventually(
         lambda: set(statuses(installation)) == {"completed"},
         lambda: f"{statuses(installation)}\n{worker.text}",

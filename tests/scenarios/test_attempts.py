@@ -33,7 +33,7 @@ def owner(site: Site) -> Account:
 
 def send(site: Site, path: str, key: str, host: str = "localhost") -> bytes:
     """Send the request line byte for byte, which HTTP libraries would tidy up first."""
-    with socket.create_connection(("127.0.0.1", site.installation.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", site.installation.port), timeout=60) as connection:
         head = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {key}\r\n"
         connection.sendall(f"{head}Connection: close\r\n\r\n".encode())
         answer = b""

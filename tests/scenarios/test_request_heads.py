@@ -43,7 +43,7 @@ class Site:
         if body:
             head.append(f"Content-Length: {len(body)}".encode())
         address = ("127.0.0.1", self.installation.port)
-        with socket.create_connection(address, timeout=20) as connection:
+        with socket.create_connection(address, timeout=60) as connection:
             connection.sendall(b"\r\n".join([*head, *lines, b"", b""]) + body)
             with connection.makefile("rb") as file:
                 told, _, content = file.read().partition(b"\r\n\r\n")

@@ -36,7 +36,7 @@ class Heads:
         lines = [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
         host = [] if "Host" in headers else ["Host: localhost"]
         head = "\r\n".join([f"{method} {path} HTTP/1.1", *host, size, *lines, "", ""])
-        with socket.create_connection(("127.0.0.1", self._port), timeout=20) as connection:
+        with socket.create_connection(("127.0.0.1", self._port), timeout=60) as connection:
             connection.sendall(head.encode())
             with connection.makefile("rb") as file:
                 status = int(file.readline().split()[1])
@@ -115,7 +115,7 @@ def test_a_large_body_is_read_only_if_its_credential_holds(installation: Install
         body = b'{"records": []}' + b" " * 100_000
         for credential, status in ((f"Bearer {provider.key}", 422), (unknown, 401)):
             for chunked in (False, True):
-                connection = http.client.HTTPConnection("127.0.0.1", installation.port, timeout=20)
+                connection = http.client.HTTPConnection("127.0.0.1", installation.port, timeout=60)
                 with closing(connection):
                     connection.request(
                         "POST",
