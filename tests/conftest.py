@@ -22,6 +22,7 @@ from tests import selection
 from tests.cast import Cast, create_cast
 from tests.compiled import CompiledRule, CompiledTemplates
 from tests.effort import load_profile
+from tests.midnight import wait_past_midnight
 from tests.services import (
     DatabaseCopies,
     GivenPostgresServer,
@@ -54,6 +55,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     selection.arrange(config, items)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    wait_past_midnight()
 
 
 @pytest.fixture

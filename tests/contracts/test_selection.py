@@ -8,11 +8,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from tests import effort
+from tests.midnight import MARGIN, until_midnight
 from tests.selection import DATABASES, TESTS, database_of
 
 ROOT = TESTS.parent
@@ -147,6 +149,12 @@ os.execv(sys.executable, [sys.executable, "-m", "pytest", "-q", test])
     assert done.returncode == 0, done.stdout
     assert "3 passed" in done.stdout
     assert signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+
+
+def test_no_test_begins_shortly_before_midnight() -> None:
+    eve = datetime(2026, 11, 30, 23, 59, 29, tzinfo=UTC)
+    assert until_midnight(eve) == MARGIN + timedelta(seconds=1)
+    assert until_midnight(eve + timedelta(seconds=31)) == timedelta(days=1)
 
 
 def test_nothing_asks_hypothesis_for_examples_without_effort() -> None:
