@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import psycopg
 
@@ -123,7 +124,8 @@ def _rows(place: Place, size: int) -> Batch:
 def _copy(place: Place, batches: Sequence[Batch]) -> int:
     url = place.site.settings.sqlalchemy_url.replace("+psycopg", "")
     with psycopg.connect(url) as connection, connection.cursor() as cursor:
-        for records, keys in batches:
+        for records, hashed in batches:
+            keys = [(UUID(bytes=key), *rest) for key, *rest in hashed]
             for table, columns, rows in (
                 ("usage_keys", KEY_COLUMNS, keys),
                 ("usage_records", RECORD_COLUMNS, records),

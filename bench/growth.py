@@ -26,10 +26,10 @@ PARTS = (20, 4, 2, 1)
 
 _KEYS = {
     name: "INSERT INTO usage_keys (key_hash, record_id, fingerprint) "
-    f"SELECT {value}, id, {value} FROM usage_records WHERE id > :highest"
-    for name, value in (
-        ("sqlite", "randomblob(16)"),
-        ("postgresql", "uuid_send(gen_random_uuid())"),
+    f"SELECT {key}, id, {content} FROM usage_records WHERE id > :highest"
+    for name, key, content in (
+        ("sqlite", "randomblob(16)", "randomblob(16)"),
+        ("postgresql", "gen_random_uuid()", "uuid_send(gen_random_uuid())"),
     )
 }
 _NEXT_ID = text("SELECT setval('usage_records_id_seq', max(id)) FROM usage_records")

@@ -38,8 +38,8 @@ from billtrack.reports.catalog import read_usage_report
 from billtrack.reports.models import Report
 from billtrack.reports.operations import request_report
 from billtrack.reports.page import report_page
-from billtrack.usage.intake import submit
-from billtrack.usage.rules import UsageInput
+from billtrack.usage.ingest.intake import submit
+from billtrack.usage.submissions import UsageInput
 from tests.cast import SYSTEM, Member, create_user, terms
 from tests.scenarios.harness import Installation
 

@@ -17,7 +17,7 @@ from billtrack.backups.restoring import restore_backup
 from billtrack.backups.taking import take_backup
 from billtrack.config import load_settings
 from billtrack.terminal import Command, Commands
-from billtrack.usage.verification import Difference
+from billtrack.usage.verification import Finding
 
 
 @click.command(cls=Command)
@@ -97,14 +97,14 @@ def _tell(manifest: Manifest) -> str:
     return f"{sum(rows.values())} rows of {len(rows)} tables, {records} usage records"
 
 
-def _end_with(differences: Sequence[Difference], *, rollups: int, users: int) -> None:
+def _end_with(differences: Sequence[Finding], *, rollups: int, users: int) -> None:
     if not differences:
         click.echo(f"{rollups} rollups of {users} users equal their records.")
         return
     for difference in differences:
         click.echo(str(difference))
     click.echo(
-        f"{len(differences)} of {rollups} rollups differ from their records, as they did before. "
+        f"{len(differences)} rollups differ from what they sum up, as they did before. "
         "billtrack verify --repair makes them anew."
     )
     sys.exit(1)

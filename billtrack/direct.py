@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from typing import Any, cast
 
 import psycopg
+from pydantic_core import to_json
 from sqlalchemy import Engine, Executable
 from sqlalchemy.exc import DBAPIError
 
@@ -67,9 +68,27 @@ def truncate_log() -> None:
         connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
+def as_json(rows: Sequence[Any]) -> str:
+    """Return rows as PostgreSQL reads them from one text."""
+    return to_json(rows).decode()
+
+
 def is_postgresql() -> bool:
     """Tell whether the primary is PostgreSQL, and not SQLite."""
     return db.engine.dialect.name == "postgresql"
+
+
+@contextmanager
+def session_statements() -> Iterator[Driver]:
+    """Give the session's own connection to PostgreSQL, inside the transaction that it is in.
+
+    What the driver raises leaves the block as SQLAlchemy's error.
+    """
+    connection = db.session.connection().connection
+    try:
+        yield cast("Driver", connection.driver_connection)
+    except psycopg.Error as error:
+        raise _as_database_error(error, is_lost=bool(connection.closed)) from error
 
 
 @contextmanager
@@ -95,11 +114,15 @@ def single_statements() -> Iterator[Driver]:
                     driver.autocommit = False
     except psycopg.Error as error:
         is_lost = driver is None or driver.closed
-        raise DBAPIError.instance(
-            None,
-            None,
-            error,
-            psycopg.Error,
-            connection_invalidated=is_lost,
-            dialect=db.engine.dialect,
-        ) from error
+        raise _as_database_error(error, is_lost=is_lost) from error
+
+
+def _as_database_error(error: psycopg.Error, *, is_lost: bool) -> Exception:
+    return DBAPIError.instance(
+        None,
+        None,
+        error,
+        psycopg.Error,
+        connection_invalidated=is_lost,
+        dialect=db.engine.dialect,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from hashlib import blake2b
 from typing import Any, TypeVar
 
@@ -97,4 +98,12 @@ def current_settings() -> Settings:
 
 def current_calendar() -> BillingCalendar:
     """Return the billing calendar of this installation."""
-    return BillingCalendar(current_settings().timezone)
+    return calendar_of(current_settings())
+
+
+def calendar_of(settings: Settings) -> BillingCalendar:
+    """Return the billing calendar of these settings."""
+    return _calendar_in(settings.timezone)
+
+
+_calendar_in = cache(BillingCalendar)

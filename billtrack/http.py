@@ -5,14 +5,15 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from http import HTTPStatus
 from ipaddress import ip_address
+from typing import Any, TypeVar
 from wsgiref.types import WSGIApplication, WSGIEnvironment
 
 import structlog
-from flask import Flask, Response, g, request
+from flask import Flask, Response, current_app, g, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import BaseConverter
 from werkzeug.wrappers import Response as AnyResponse
@@ -22,6 +23,8 @@ from billtrack.refusals import answer_error
 from billtrack.request_head import KNOWN_HOSTS, MAX_BODY, PROBES, Request, require_sound_head
 
 log = structlog.get_logger(__name__)
+
+View = TypeVar("View", bound=Callable[..., Any])
 
 LONGEST_ADDRESS = 64
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
@@ -39,6 +42,8 @@ HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=()",
 }
 
+
+_QUIET = "billtrack_quiet"
 
 STRICT_TRANSPORT = {"Strict-Transport-Security": "max-age=31536000; includeSubDomains"}
 
@@ -75,6 +80,12 @@ def init_app(app: Flask, *, secure: bool, known_hosts: frozenset[str]) -> None:
     app.before_request(_check_head)
     app.after_request(_secure if secure else _finish)
     app.register_error_handler(Exception, answer_error)
+
+
+def quiet(view: View) -> View:
+    """Mark a view whose requests leave no line in the log, unless they are refused or fail."""
+    setattr(view, _QUIET, True)
+    return view
 
 
 def choose_request_id(given: str) -> str:
@@ -153,7 +164,9 @@ def _tell(response: Response) -> None:
     seconds = time.perf_counter() - g.started
     route = request.url_rule.rule if request.url_rule else None
     count_request(method=request.method, route=route, status=response.status_code, seconds=seconds)
-    if request.blueprint in PROBES and response.status_code < HTTPStatus.BAD_REQUEST:
+    view = current_app.view_functions.get(request.endpoint or "")
+    is_quiet = request.blueprint in PROBES or hasattr(view, _QUIET)
+    if is_quiet and response.status_code < HTTPStatus.BAD_REQUEST:
         return
     log.info(
         "request",

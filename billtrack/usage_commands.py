@@ -22,7 +22,7 @@ from billtrack.extensions import current_calendar
 from billtrack.terminal import Command, Commands
 from billtrack.usage.imports.refused import RefusedLines
 from billtrack.usage.imports.taking import Door, UsageFile
-from billtrack.usage.intake import preview, submit
+from billtrack.usage.ingest.intake import preview, submit
 from billtrack.usage.journal.writing import write_noted
 from billtrack.usage.submissions import Terms, terms_of
 from billtrack.usage.verification import Checked, repair
@@ -131,7 +131,7 @@ def _compare() -> list[Checked]:
             wrong.append(user)
     if wrong:
         count = sum(len(user.differences) for user in wrong)
-        click.echo(f"{count} of {rollups} rollups differ, of {len(wrong)} of {users} users.")
+        click.echo(f"{count} rollups differ, of {len(wrong)} of {users} users.")
     else:
         click.echo(f"{rollups} rollups of {users} users equal their records.")
     return wrong

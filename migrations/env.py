@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from alembic import context
 from sqlalchemy import text
 
 from billtrack.engines import POSTGRESQL_WRITES
 from billtrack.extensions import db
+from billtrack.usage.models import KEY_PARTITIONS
 
 LOCK = 6_009_000_001
+
+
+def _is_ours(name: str | None, kind: str, _parents: Any) -> bool:
+    # Partitions belong to their table, which the models name.
+    return kind != "table" or name not in KEY_PARTITIONS
+
+
+def _is_here(item: Any, *_description: Any) -> bool:
+    # Alembic does not ask whether the models want something on this database.
+    wanted = getattr(item, "_ddl_if", None)
+    return wanted is None or wanted.dialect == db.engine.dialect.name
 
 
 def run_migrations() -> None:
@@ -25,6 +39,8 @@ def run_migrations() -> None:
             target_metadata=db.metadata,
             render_as_batch=True,
             compare_type=True,
+            include_name=_is_ours,
+            include_object=_is_here,
             transaction_per_migration=False,
         )
         with context.begin_transaction():

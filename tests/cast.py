@@ -20,7 +20,7 @@ from billtrack.customers.operations import open_account
 from billtrack.db import transaction
 from billtrack.extensions import current_calendar
 from billtrack.usage.imports.operations import request_import, store_file
-from billtrack.usage.intake import submit, submit_one
+from billtrack.usage.ingest.intake import submit, submit_one
 from billtrack.usage.journal.rejected import RejectedFilter, list_rejected
 from billtrack.usage.journal.writing import write_noted
 from billtrack.usage.queries import RecordView

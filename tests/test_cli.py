@@ -414,7 +414,7 @@ def test_a_restore_ends_with_1_when_rollups_differ(terminal: Terminal) -> None:
     user_id = create_user(terminal, role="customer")
     with closing(sqlite3.connect(terminal.folder / "data" / "billtrack.db")) as database, database:
         row = (user_id, "2026-11-02")
-        database.execute("INSERT INTO usage_daily VALUES (?, 1, ?, 500, 2)", row)
+        database.execute("INSERT INTO usage_daily VALUES (?, 1, '', ?, 500, 2)", row)
     assert terminal.run("backup", "b.tar").code == 0
     restored = terminal.run("restore", "b.tar", BILLTRACK_DATA_DIR="fresh")
     assert restored.code == 1
@@ -495,10 +495,11 @@ def test_verify_names_rollups_that_differ_and_repairs_them(terminal: Terminal) -
     assert (sound.code, sound.out) == (0, "0 rollups of 1 users equal their records.\n")
     with closing(sqlite3.connect(terminal.folder / "data" / "billtrack.db")) as database, database:
         row = (user_id, "2026-11-02")
-        database.execute("INSERT INTO usage_daily VALUES (?, 1, ?, 500, 2)", row)
+        database.execute("INSERT INTO usage_daily VALUES (?, 1, '', ?, 500, 2)", row)
     difference = (
         f"user {user_id}, api_calls, 2026-11-02: 0 in 0 records, but 500 in 2 rolled up\n"
-        "1 of 1 rollups differ, of 1 of 1 users.\n"
+        f"user {user_id}, api_calls, 2026-11: 500 in daily rollups, but 0 in the monthly one\n"
+        "2 rollups differ, of 1 of 1 users.\n"
     )
     wrong = terminal.run("verify")
     assert (wrong.code, wrong.out, wrong.err) == (1, difference, "")

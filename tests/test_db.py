@@ -8,6 +8,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -254,7 +255,7 @@ def test_it_enforces_constraints(app: APIFlask) -> None:
 
 
 def test_it_inserts_what_is_new_and_says_what(app: APIFlask) -> None:
-    rows = [{"key_hash": bytes([n] * 16), "record_id": n, "fingerprint": b"f"} for n in range(4)]
+    rows = [{"key_hash": UUID(int=n), "record_id": n, "fingerprint": b"f"} for n in range(4)]
     with transaction():
         assert insert_ignore(UsageKey, rows[:2], returning=UsageKey.record_id) == [0, 1]
         assert insert_ignore(UsageKey, rows[1:3], returning=UsageKey.record_id) == [2]

@@ -21,9 +21,9 @@ from billtrack.extensions import current_calendar, db
 from billtrack.jobs import operations
 from billtrack.provisioning.initialise import initialise
 from billtrack.reports.operations import request_report
-from billtrack.usage.intake import submit
+from billtrack.usage.ingest.intake import submit
 from billtrack.usage.models import UsageDaily, UsageRecord
-from billtrack.usage.rules import UsageInput
+from billtrack.usage.submissions import UsageInput
 from billtrack.usage.verification import verify
 from tests.cast import (
     PASSWORD,

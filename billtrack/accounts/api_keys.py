@@ -152,7 +152,7 @@ def _from_sqlite(
 
 
 def find_seen(secret: str) -> LiveKey | None:
-    """Return the key as this process saw it last: `seen_keys.HOLD` tells whether it still is so."""
+    """Return the key as this process saw it last; `seen_keys.HOLDS` tells whether it still is."""
     return seen_keys.find(digest(secret))
 
 

@@ -1,6 +1,6 @@
 """API keys as this process saw them last, so that most requests need not ask what they are.
 
-Lets nobody in by itself: whoever relies on it makes `HOLD` a condition of what they do. What
+Lets nobody in by itself: whoever relies on it makes `HOLDS` a condition of what they do. What
 was revoked, or belongs to somebody deactivated meanwhile, is found out there.
 """
 
@@ -19,18 +19,23 @@ MOST = 10_000
 
 EXTENSION = "billtrack.seen_keys"
 
-HOLD = """
-SELECT bool_and((
+COLUMNS = "key_hash text, id bigint, scopes jsonb, expires_at timestamptz, role text"
+"""The columns of a row `seen`, which tells what a key was (PostgreSQL)."""
+
+HOLDS = """
+(
     SELECT id = seen.id AND revoked_at IS NULL AND scopes = seen.scopes
         AND expires_at IS NOT DISTINCT FROM seen.expires_at
         AND (SELECT role = seen.role AND deactivated_at IS NULL FROM users WHERE id = user_id)
     FROM api_keys WHERE key_hash = seen.key_hash
-) IS TRUE)
-FROM json_to_recordset(%(keys)s::json) AS seen (
-    key_hash text, id bigint, scopes jsonb, expires_at timestamptz, role text
-)
+) IS TRUE
 """
-"""Whether all of `keys`, as `as_seen` has them, still let in the same accounts (PostgreSQL)."""
+"""Whether the key of a row `seen` still lets in the same account, as it did."""
+
+ALL_HOLD = f"""
+SELECT bool_and({HOLDS}) FROM json_to_recordset(%(keys)s::json) AS seen ({COLUMNS})
+"""  # noqa: S608 (all of its parts are ours)
+"""Whether all of `keys` do, as `as_seen` has them."""
 
 
 def find(key_hash: str) -> LiveKey | None:
@@ -50,18 +55,20 @@ def note(key_hashes: Iterable[str], found: Mapping[str, LiveKey]) -> None:
             seen.pop(key_hash, None)
 
 
-def as_seen(keys: Iterable[LiveKey]) -> list[dict[str, Any]]:
-    """Return what `HOLD` compares with the keys as they are now."""
-    return [
-        {
-            "key_hash": key.key_hash,
-            "id": key.id,
-            "scopes": key.scopes,
-            "expires_at": key.expires_at,
-            "role": key.role,
-        }
-        for key in keys
-    ]
+def as_seen(keys: Iterable[LiveKey]) -> list[Mapping[str, Any]]:
+    """Return what `ALL_HOLD` compares with the keys as they are now."""
+    return [as_row(key) for key in keys]
+
+
+def as_row(key: LiveKey) -> Mapping[str, Any]:
+    """Return the row `seen` of a key."""
+    return {
+        "key_hash": key.key_hash,
+        "id": key.id,
+        "scopes": key.scopes,
+        "expires_at": key.expires_at,
+        "role": key.role,
+    }
 
 
 def _seen() -> dict[str, LiveKey]:

@@ -8,6 +8,7 @@ from datetime import date
 from decimal import Context, Decimal
 from hashlib import blake2b
 from typing import Any
+from uuid import UUID
 
 _EXACT = Context(prec=2_000)
 
@@ -46,6 +47,6 @@ def _plain(value: Any) -> object:
             return {"number": str(_EXACT.normalize(value))}  # never equal to a text
         case date():  # an instant, too
             return value.isoformat()
-        case bytes():
-            return value.hex()
+        case bytes() | UUID():
+            return value.hex() if isinstance(value, bytes) else value.hex
     raise TypeError(f"no rule to compare {type(value)}")

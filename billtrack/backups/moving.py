@@ -25,7 +25,7 @@ from billtrack.core.errors import BilltrackError, InvalidError
 from billtrack.db import transaction
 from billtrack.extensions import current_calendar, db, metadata
 from billtrack.installation.parts import get_database_state
-from billtrack.usage.verification import Difference, verify
+from billtrack.usage.verification import Finding, verify
 
 AT_ONCE = 5_000
 """Rows in memory at the same time."""
@@ -49,7 +49,7 @@ class Moved:
     totals: int
     users: int
     rollups: int
-    differences: Sequence[Difference]
+    differences: Sequence[Finding]
 
 
 def move_to_postgresql(source: Settings, target: Settings) -> Moved:

@@ -29,7 +29,7 @@ from billtrack.documents.storage import DocumentGone, Storage, StorageFailed
 from billtrack.extensions import current_calendar, db
 from billtrack.installation.parts import knows_migration
 from billtrack.provisioning.initialise import alone
-from billtrack.usage.verification import Difference, verify
+from billtrack.usage.verification import Finding, verify
 
 
 class RestoreDiffers(BilltrackError):
@@ -52,7 +52,7 @@ class Restored:
     documents: int
     users: int
     rollups: int
-    differences: Sequence[Difference]
+    differences: Sequence[Finding]
 
 
 def restore_backup(source: Path, *, settings: Settings, storage: Storage) -> Restored:
@@ -180,7 +180,7 @@ def _write_durably(path: Path, content: IO[bytes]) -> None:
         os.fsync(file.fileno())
 
 
-Proof = tuple[int, int, Sequence[Difference]]
+Proof = tuple[int, int, Sequence[Finding]]
 
 
 def _put_database(backup: Backup, settings: Settings) -> Proof:

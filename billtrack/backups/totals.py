@@ -13,7 +13,7 @@ from billtrack.backups.manifest import Totals, UsageTotal
 from billtrack.core.errors import InvalidError
 from billtrack.installation.models import Installation
 from billtrack.reports.models import Report
-from billtrack.usage.models import Meter, UsageDaily, UsageRecord
+from billtrack.usage.models import KEY_PARTITIONS, Meter, UsageDaily, UsageRecord
 
 BILLION = 10**9
 
@@ -43,7 +43,7 @@ def read_facts(connection: Connection) -> Facts:
 
 def take_totals(connection: Connection) -> Totals:
     """Count every table that is there, known to the models or not."""
-    names = inspect(connection).get_table_names()
+    names = {*inspect(connection).get_table_names()} - {*KEY_PARTITIONS}
     rows = {
         name: connection.scalar(select(func.count()).select_from(table(name))) or 0
         for name in sorted(names)

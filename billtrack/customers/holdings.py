@@ -93,15 +93,17 @@ def _usage_records(user_id: int) -> Rows:
     what = (record.id, Meter.code.label("event"), record.quantity, Meter.base_unit.label("unit"))
     how = (record.occurred_at, record.created_at, record.recorded_by_id, record.origin)
     free = (record.idempotency_key, record.details.label("metadata"))
-    query = select(*what, *how, *free, record.reverses_id, record.reason)
+    query = select(*what, *how, *free, record.reverses_id, record.reason, record.variant)
     own = query.join(Meter, Meter.id == record.meter_id).where(record.user_id == user_id)
     return own.order_by(record.id)
 
 
 def _daily_totals(user_id: int) -> Rows:
     what = (UsageDaily.day, Meter.code.label("event"), UsageDaily.quantity, UsageDaily.count)
-    query = select(*what).join(Meter, Meter.id == UsageDaily.meter_id)
-    return query.where(UsageDaily.user_id == user_id).order_by(UsageDaily.day, Meter.code)
+    query = select(*what, UsageDaily.variant).join(Meter, Meter.id == UsageDaily.meter_id)
+    return query.where(UsageDaily.user_id == user_id).order_by(
+        UsageDaily.day, Meter.code, UsageDaily.variant
+    )
 
 
 def _reports(user_id: int) -> Rows:

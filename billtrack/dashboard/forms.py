@@ -41,7 +41,8 @@ CUSTOM_RANGE = ""  # the value of the month that means "a range of days"
 
 def show_error(form: FlaskForm, error: BilltrackError) -> None:
     """Put what refused the form beside the field it names, or above all of them."""
-    fields = [form[one.field] for one in error.errors if one.field in form]
+    names = [one.field.partition(".")[0] for one in error.errors]
+    fields = [form[name] for name in names if name in form]
     for field in fields:
         field.errors = [error.detail]
     if not fields:

@@ -30,8 +30,9 @@ from billtrack.present.filters import MeterView, base_unit, count, quantity, uni
 from billtrack.present.statements import meter_views
 from billtrack.present.usage import record_rows
 from billtrack.replica.reading import may_be_old
-from billtrack.usage import intake, queries
-from billtrack.usage.ingest import schema
+from billtrack.usage import queries
+from billtrack.usage.ingest import intake, schema
+from billtrack.usage.ingest.decide import IdempotencyConflict
 from billtrack.usage.meters import list_meters
 from billtrack.usage.queries import RecordFilter, SummaryRow
 from billtrack.usage.submissions import terms_of
@@ -93,7 +94,7 @@ def record_usage() -> ResponseReturnValue:
         record, is_new = intake.submit_one(
             item, terms=terms_of(access.principal().user_id, datetime.now(UTC))
         )
-    except intake.IdempotencyConflict:
+    except IdempotencyConflict:
         # Back in the browser, other figures, sent again: that can well be meant.
         form.idempotency_key.data = _new_key()
         form.form_errors.append(

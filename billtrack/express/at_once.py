@@ -25,8 +25,9 @@ from billtrack.express.plain import find_owner
 from billtrack.gathering import Gathering
 from billtrack.limits import Budget
 from billtrack.loop_connection import AnswerLost, LoopConnection
-from billtrack.usage import intake, lookup
-from billtrack.usage.at_once import submit_at_once
+from billtrack.usage import lookup
+from billtrack.usage.ingest import intake
+from billtrack.usage.ingest.optimistic import submit_if_all_holds
 from billtrack.usage.queries import RecordView
 from billtrack.usage.submissions import Submission
 
@@ -86,7 +87,7 @@ class AtOnce:
         ]
         try:
             with self._app.app_context():
-                outcomes = await submit_at_once(
+                outcomes = await submit_if_all_holds(
                     self._connection.execute, submissions, keys=_keys_of(group)
                 )
         except Exception:

@@ -16,7 +16,8 @@ from billtrack.engines import loop_reading_engine
 from billtrack.express import reading, recording
 from billtrack.extensions import db
 from billtrack.gathering import Gathering
-from billtrack.usage import intake, lookup
+from billtrack.usage import lookup
+from billtrack.usage.ingest import intake
 
 
 class ByThreads:

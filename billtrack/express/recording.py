@@ -16,8 +16,9 @@ from billtrack.api.v1.usage import location_of
 from billtrack.core.errors import BilltrackError
 from billtrack.express.answers import Answer, Refusal, answer_with
 from billtrack.express.plain import find_owner, may_spend, plain_body
-from billtrack.usage import intake
+from billtrack.usage.ingest import intake
 from billtrack.usage.ingest.schema import read_json
+from billtrack.usage.outcomes import Outcome
 from billtrack.usage.submissions import Submission, Terms, UsageInput, terms_of
 
 PATHS = frozenset({"/api/v1/usage", "/api/v1/usage/"})
@@ -38,7 +39,7 @@ class Done:
     """Who asked, and what became of the record."""
 
     who: Principal
-    outcome: intake.Outcome
+    outcome: Outcome
 
 
 def is_wanted(environ: WSGIEnvironment) -> bool:

@@ -30,7 +30,7 @@ from billtrack.provisioning.demo_usage import (
     demo_first_day,
     usage_on,
 )
-from billtrack.usage.intake import submit
+from billtrack.usage.ingest.intake import submit
 from billtrack.usage.submissions import UsageInput, terms_of
 
 ACCOUNTS_FILE = "demo-accounts.json"

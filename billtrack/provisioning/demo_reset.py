@@ -43,7 +43,7 @@ from billtrack.reports.models import Report
 from billtrack.summaries.models import MonthSummary
 from billtrack.usage.imports.models import RefusedLine, UsageImport
 from billtrack.usage.journal.models import RejectedRecord, UsageSource, UsageSourceHour
-from billtrack.usage.models import UsageDaily, UsageKey, UsageRecord
+from billtrack.usage.models import UsageDaily, UsageKey, UsageMonthly, UsageRecord
 
 REMOVED = "demo.removed"
 
@@ -143,6 +143,7 @@ def _delete_all(job_ids: Sequence[int]) -> None:
         delete(UsageKey).where(UsageKey.record_id.in_(records)),
         delete(UsageRecord).where(UsageRecord.user_id.in_(_users())),
         delete(UsageDaily).where(UsageDaily.user_id.in_(_users())),
+        delete(UsageMonthly).where(UsageMonthly.user_id.in_(_users())),
         delete(RejectedRecord).where(RejectedRecord.account_id.in_(_users())),
         delete(UsageSourceHour).where(UsageSourceHour.account_id.in_(_users())),
         delete(UsageSource).where(UsageSource.account_id.in_(_users())),

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import JSON, ColumnElement, func, select
+from sqlalchemy import JSON, ColumnElement, Text, cast, func, select
 
 from billtrack.accounts.models import User
 from billtrack.core.periods import DateRange
 from billtrack.extensions import db
 from billtrack.usage.models import Meter, UsageDaily
 from billtrack.usage.queries import DailyTotals
+
+DAY = len("2026-11-25")
 
 
 def read_usage(
@@ -36,7 +38,10 @@ def read_usage(
         .group_by(UsageDaily.user_id, UsageDaily.meter_id)
     )
     for user_id, meter_id, by_day in db.session.execute(query):
-        totals[user_id][meters[meter_id]] = {dates[day]: by_day[day] for day in by_day}
+        sums = totals[user_id][meters[meter_id]] = {}
+        for name, quantity in by_day.items():
+            day = dates[name[:DAY]]
+            sums[day] = sums.get(day, 0) + quantity
     return totals
 
 
@@ -51,7 +56,9 @@ def users_with_usage(days: DateRange) -> set[int]:
 
 
 def _quantities_by_day() -> ColumnElement[dict[str, int]]:
+    """Return quantities by the text of a day and the variant after it."""
     if db.session.get_bind().dialect.name == "postgresql":
-        day = func.to_char(UsageDaily.day, "YYYY-MM-DD")
-        return func.json_object_agg(day, UsageDaily.quantity, type_=JSON())
-    return func.json_group_object(UsageDaily.day, UsageDaily.quantity, type_=JSON())
+        name = func.to_char(UsageDaily.day, "YYYY-MM-DD") + UsageDaily.variant
+        return func.json_object_agg(name, UsageDaily.quantity, type_=JSON())
+    name = cast(UsageDaily.day, Text) + UsageDaily.variant
+    return func.json_group_object(name, UsageDaily.quantity, type_=JSON())

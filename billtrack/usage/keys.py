@@ -32,6 +32,15 @@ def hash_of(account_id: int, origin: str | None, key: str) -> bytes:
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
+def reversal_hash(record_id: int) -> bytes:
+    """Return the 16 bytes that a reversal of the record claims among the keys.
+
+    They are its fingerprint, too. A record is reversed once: the second reversal finds them taken.
+    """
+    # The texts of other keys begin with the number of an account: none looks like this one.
+    return hashlib.blake2b(f"reversal:{record_id}".encode(), digest_size=16).digest()
+
+
 def fingerprint(item: UsageInput) -> bytes:
     """Digest what the client sent: an omitted instant stays omitted, whatever the clock."""
     return fingerprints([item])[0]

@@ -13,8 +13,7 @@ from billtrack.accounts.api_keys import LiveKey
 from billtrack.accounts.permissions import Breadth, Reach
 from billtrack.core.errors import NotFoundError
 from billtrack.db import end_read
-from billtrack.direct import read_now
-from billtrack.usage.one_statement import as_json
+from billtrack.direct import as_json, read_now
 from billtrack.usage.queries import RECORDS_BY_ID, RecordView
 
 AT_ONCE = 200
@@ -34,11 +33,14 @@ CROSS JOIN LATERAL (
         (SELECT code FROM meters WHERE id = record.meter_id),
         record.quantity, record.occurred_at, record.created_at, record.recorded_by_id,
         record.idempotency_key, record.metadata, record.reverses_id, record.reason,
-        (SELECT id FROM usage_records AS reversal WHERE reversal.reverses_id = record.id),
-        record.origin
+        (
+            SELECT id FROM usage_records AS reversal
+            WHERE reversal.user_id = record.user_id AND reversal.reverses_id = record.id
+        ),
+        record.origin, record.variant
     FROM usage_records AS record WHERE record.id = wanted.id LIMIT 1
 ) AS found
-WHERE ({seen_keys.HOLD})
+WHERE ({seen_keys.ALL_HOLD})
 """  # noqa: S608 (all of its parts are ours)
 
 

@@ -41,6 +41,7 @@ class RecordView:
     reason: str | None
     reversed_by_id: int | None
     origin: str | None
+    variant: str
 
     @property
     def source(self) -> str:
@@ -127,7 +128,8 @@ def daily_totals(user_ids: Sequence[int], days: DateRange) -> DailyTotals:
             .where(UsageDaily.user_id.in_(chunk), UsageDaily.day.between(days.first, days.last))
         )
         for user_id, code, day, quantity in db.session.execute(query):
-            totals[user_id].setdefault(code, {})[day] = quantity
+            by_day = totals[user_id].setdefault(code, {})
+            by_day[day] = by_day.get(day, 0) + quantity  # a day has a row for each variant
     return totals
 
 
@@ -257,9 +259,13 @@ def _records() -> Select[Any]:
             UsageRecord.reason,
             reversal.id,
             UsageRecord.origin,
+            UsageRecord.variant,
         )
         .join(Meter, Meter.id == UsageRecord.meter_id)
-        .outerjoin(reversal, reversal.reverses_id == UsageRecord.id)
+        .outerjoin(
+            reversal,
+            and_(reversal.user_id == UsageRecord.user_id, reversal.reverses_id == UsageRecord.id),
+        )
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from billtrack.core.errors import InvalidError
 from billtrack.core.periods import BillingCalendar
-from billtrack.extensions import current_calendar, current_settings
+from billtrack.extensions import calendar_of, current_settings
 
 MetadataValue = str | int | float | bool
 
@@ -88,11 +88,12 @@ def terms_of(
     keeps_refused: bool = False,
 ) -> Terms:
     """Return the terms under which the account records now, as this installation is set."""
+    settings = current_settings()
     return Terms(
         recorded_by_id=account_id,
         now=now,
-        calendar=current_calendar(),
-        backfill_days=current_settings().backfill_days,
+        calendar=calendar_of(settings),
+        backfill_days=settings.backfill_days,
         received_at=received_at,
         keeps_refused=keeps_refused,
     )

@@ -1,7 +1,8 @@
-"""Compare the rollups with the records they were made of, and make them anew where they differ.
+"""Compare rollups with the records they are made of, and set them again where they differ.
 
-Goes from user to user, each in a snapshot of its own, so that it may run beside everything
-else. A repair locks the rollups of one user and meter for as long as their records are read.
+Daily rollups are compared with records, monthly rollups with daily ones. It goes from user to
+user, each in a snapshot of its own, so that it may run beside everything else. A repair locks
+the rollups of one user and meter for as long as their records are read.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import groupby
+from operator import attrgetter
 
 from sqlalchemy import select
 
@@ -19,9 +21,10 @@ from billtrack.accounts.models import User
 from billtrack.core.periods import BillingCalendar
 from billtrack.db import end_read, transaction
 from billtrack.extensions import db
-from billtrack.usage import store
+from billtrack.usage import rollups
 from billtrack.usage.meters import list_meters
-from billtrack.usage.store import NOTHING, Total
+from billtrack.usage.months import lock_months, monthly_totals, set_month, sums_of_rollups
+from billtrack.usage.rollups import NOTHING, Place, Total
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +37,36 @@ class Difference:
     day: date
     recorded: Total
     rolled_up: Total
+    variant: str = ""
 
     def __str__(self) -> str:
+        kind = f" {self.variant}" if self.variant else ""
         return (
-            f"user {self.user_id}, {self.event}, {self.day}: "
+            f"user {self.user_id}, {self.event}{kind}, {self.day}: "
             f"{self.recorded.quantity} in {self.recorded.count} records, "
             f"but {self.rolled_up.quantity} in {self.rolled_up.count} rolled up"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class MonthDifference:
+    """A monthly rollup that is not the sum of its daily ones, base units."""
+
+    user_id: int
+    meter_id: int
+    event: str
+    month: date
+    days: int
+    rolled_up: int
+
+    def __str__(self) -> str:
+        return (
+            f"user {self.user_id}, {self.event}, {self.month:%Y-%m}: "
+            f"{self.days} in daily rollups, but {self.rolled_up} in the monthly one"
+        )
+
+
+Finding = Difference | MonthDifference
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +75,7 @@ class Checked:
 
     user_id: int
     rollups: int
-    differences: Sequence[Difference]
+    differences: Sequence[Finding]
 
 
 def verify(*, calendar: BillingCalendar) -> Iterator[Checked]:
@@ -59,21 +85,28 @@ def verify(*, calendar: BillingCalendar) -> Iterator[Checked]:
     user_ids = db.session.scalars(select(User.id).order_by(User.id)).all()
     for user_id in user_ids:
         end_read()  # records and rollups of a user are read from one snapshot
-        recorded = _by_day(store.recorded_totals(user_id), calendar)
-        rolled_up = store.rolled_up_totals(user_id)
+        recorded = _by_day(rollups.recorded_totals(user_id), calendar)
+        rolled_up = rollups.rolled_up_totals(user_id)
         places = recorded.keys() | rolled_up.keys()
         found = [
-            Difference(user_id, place[0], events[place[0]], place[1], records, rollup)
-            for place in sorted(places)
-            if (records := recorded.get(place, NOTHING))
-            != (rollup := rolled_up.get(place, NOTHING))
+            Difference(user_id, meter_id, events[meter_id], day, records, rollup, variant)
+            for meter_id, variant, day in sorted(places)
+            if (records := recorded.get((meter_id, variant, day), NOTHING))
+            != (rollup := rolled_up.get((meter_id, variant, day), NOTHING))
         ]
-        yield Checked(user_id, len(places), found)
+        days, months = sums_of_rollups(user_id), monthly_totals(user_id)
+        wrong = [
+            MonthDifference(user_id, meter_id, events[meter_id], month, by_days, by_month)
+            for meter_id, month in sorted(days.keys() | months.keys())
+            if (by_days := days.get((meter_id, month), 0))
+            != (by_month := months.get((meter_id, month), 0))
+        ]
+        yield Checked(user_id, len(places), [*found, *wrong])
     end_read()
 
 
 def repair(
-    differences: Sequence[Difference],
+    differences: Sequence[Finding],
     *,
     calendar: BillingCalendar,
     actor: audit.Actor,
@@ -83,33 +116,55 @@ def repair(
 
     Records that arrive meanwhile wait for the meter, or are counted.
     """
-    for meter_id, own in groupby(differences, lambda one: one.meter_id):
+    for meter_id, own in groupby(
+        sorted(differences, key=attrgetter("meter_id")), attrgetter("meter_id")
+    ):
         wrong = list(own)
-        user_id, days = wrong[0].user_id, [one.day for one in wrong]
-        before = {one.day: one.rolled_up.quantity for one in wrong}
+        user_id = wrong[0].user_id
         with transaction():
-            store.lock_rollups(user_id, meter_id, days)
-            recorded = _by_day(store.recorded_totals(user_id, meter_id=meter_id), calendar)
-            totals = {day: recorded.get((meter_id, day), NOTHING) for day in days}
-            store.set_rollups(user_id, meter_id, totals)
+            changes = _repair_meter(user_id, meter_id, wrong, calendar)
             audit.record(
                 "usage.rollups_repaired",
                 actor=actor,
                 now=now,
                 object_type="user",
                 object_id=user_id,
-                changes={
-                    "event": wrong[0].event,
-                    **{str(day): audit.Change(before[day], totals[day].quantity) for day in days},
-                },
+                changes={"event": wrong[0].event, **changes},
             )
 
 
+def _repair_meter(
+    user_id: int,
+    meter_id: int,
+    wrong: Sequence[Finding],
+    calendar: BillingCalendar,
+) -> dict[str, audit.Change]:
+    """Set days, then their months; return how each that was found wrong has changed."""
+    days = {(meter_id, one.variant, one.day): one for one in wrong if isinstance(one, Difference)}
+    months = {one.month: one for one in wrong if isinstance(one, MonthDifference)}
+    touched = months.keys() | {one.day.replace(day=1) for one in days.values()}
+    lock_months(user_id, meter_id, touched)
+    changes: dict[str, audit.Change] = {}
+    if days:
+        rollups.lock_rollups(user_id, list(days))
+        recorded = _by_day(rollups.recorded_totals(user_id, meter_id=meter_id), calendar)
+        totals = {place: recorded.get(place, NOTHING) for place in days}
+        rollups.set_rollups(user_id, totals)
+        for place, one in days.items():
+            name = f"{one.day} {one.variant}".strip()
+            changes[name] = audit.Change(one.rolled_up.quantity, totals[place].quantity)
+    for month in sorted(touched):
+        total = set_month(user_id, meter_id, month)
+        if month in months:
+            changes[f"{month:%Y-%m}"] = audit.Change(months[month].rolled_up, total)
+    return changes
+
+
 def _by_day(
-    totals: Mapping[tuple[int, datetime], Total], calendar: BillingCalendar
-) -> dict[tuple[int, date], Total]:
-    sums: dict[tuple[int, date], Total] = defaultdict(lambda: NOTHING)
-    for (meter_id, instant), total in totals.items():
-        place = meter_id, calendar.day_of(instant)
+    totals: Mapping[tuple[int, str, datetime], Total], calendar: BillingCalendar
+) -> dict[Place, Total]:
+    sums: dict[Place, Total] = defaultdict(lambda: NOTHING)
+    for (meter_id, variant, instant), total in totals.items():
+        place = meter_id, variant, calendar.day_of(instant)
         sums[place] = sums[place] + total
     return dict(sums)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from billtrack.accounts import api_keys
 from billtrack.accounts.api_keys import create_api_key
@@ -202,3 +203,13 @@ def end(key_id: int, ending: str = "expires_at") -> None:
 def set_role(member: Member, role: Role) -> None:
     with transaction() as session:
         session.get_one(User, member.id).role = role
+
+
+def test_a_key_lets_nobody_in_whose_account_is_deactivated(cast: Cast) -> None:
+    assert api_keys.find_together([cast.provider.key]) != [None]
+    with transaction():
+        db.session.execute(
+            update(User).where(User.id == cast.provider.id).values(deactivated_at=datetime.now(UTC))
+        )
+    assert api_keys.find_together([cast.provider.key]) == [None]
+    assert cast.provider.get("/api/v1/me").status_code == 401

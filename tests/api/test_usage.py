@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from billtrack.core.periods import Month
+from billtrack.db import transaction
 from billtrack.extensions import current_calendar, db
-from billtrack.usage.models import UsageDaily, UsageKey, UsageRecord
+from billtrack.usage.models import UsageDaily, UsageKey, UsageMonthly, UsageRecord
 from tests.cast import Cast, create_record
 
 SEED = {"quantity": 500000, "event": "api_calls"}
@@ -135,11 +136,8 @@ def test_it_reverses_a_record_once(cast: Cast) -> None:
 
 def test_it_refuses_what_would_take_a_month_beyond_the_limit(cast: Cast) -> None:
     record = create_record(cast, quantity=10**15)
-    row = db.session.query(UsageDaily).one()
-    from billtrack.db import transaction  # noqa: PLC0415
-
     with transaction() as session:
-        session.get_one(UsageDaily, (row.user_id, row.meter_id, row.day)).quantity = 10**18 - 5
+        session.query(UsageMonthly).one().quantity = 10**18 - 5
     body = {"event": "api_calls", "user_id": cast.customer.id}
     over = cast.provider.post("/api/v1/usage/", {**body, "quantity": 6})
     exact = cast.provider.post("/api/v1/usage/", {**body, "quantity": 5})

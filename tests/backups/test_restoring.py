@@ -17,10 +17,10 @@ from billtrack.core.errors import ConflictError, InvalidError
 from billtrack.db import transaction
 from billtrack.extensions import current_calendar, current_settings, db
 from billtrack.installation.parts import get_database_state
-from billtrack.usage.intake import submit_one
+from billtrack.usage.ingest.intake import submit_one
 from billtrack.usage.models import UsageDaily
-from billtrack.usage.rules import UsageInput
-from billtrack.usage.verification import verify
+from billtrack.usage.submissions import UsageInput
+from billtrack.usage.verification import Difference, MonthDifference, verify
 from tests.backups.worlds import (
     Take,
     assert_is_empty,
@@ -144,8 +144,11 @@ def test_rollups_that_were_wrong_come_back_wrong_and_are_named(
     create_record(cast, quantity=100)
     with transaction() as session:
         session.execute(update(UsageDaily).values(quantity=99))
-    (difference,) = restore(take(), empty).differences
-    assert (difference.recorded.quantity, difference.rolled_up.quantity) == (100, 99)
+    by_day, by_month = restore(take(), empty).differences
+    assert isinstance(by_day, Difference)
+    assert isinstance(by_month, MonthDifference)
+    assert (by_day.recorded.quantity, by_day.rolled_up.quantity) == (100, 99)
+    assert (by_month.days, by_month.rolled_up) == (99, 100)
     assert every_row(empty) == every_row(app)
 
 

@@ -42,6 +42,7 @@ TABLES = {
     "sign_in_tries": "no: digests that end within the hour; removed",
     "usage_import_refusals": "no: lines of files about many; removed by address",
     "usage_keys": "no: digests",
+    "usage_monthly": "no: sums of usage_daily",
     "usage_source_hours": "no: counts",
     "usage_sources": "no: counts",
     "worker_heartbeats": "no: nobody's",

@@ -12,7 +12,7 @@ from billtrack.app import create_app
 from billtrack.db import transaction
 from billtrack.extensions import db
 from billtrack.provisioning.initialise import initialise
-from billtrack.usage.models import UsageDaily, UsageKey, UsageRecord
+from billtrack.usage.models import UsageDaily, UsageKey, UsageMonthly, UsageRecord
 from tests.cast import Cast, create_cast
 from tests.conftest import make_settings
 from tests.dashboard.page import Visitor, count
@@ -181,7 +181,7 @@ def test_it_says_when_a_month_would_hold_too_much(app: APIFlask, cast: Cast) -> 
     at = f"{noon:%Y-%m-%dT%H:%M}"  # both in one month, whatever begins meanwhile
     visitor.send(visitor.open("/usage"), PATH, typed(cast, occurred_at=at))
     with transaction() as session:
-        session.query(UsageDaily).one().quantity = 10**18 - 5
+        session.query(UsageMonthly).one().quantity = 10**18 - 5
     page = visitor.send(visitor.open("/usage"), PATH, typed(cast, quantity="6", occurred_at=at))
     assert page.status == 422
     assert "would exceed 10^18" in str(page.error(PATH, "quantity"))

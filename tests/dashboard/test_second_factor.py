@@ -10,6 +10,7 @@ import pytest
 from apiflask import APIFlask
 from pydantic import SecretStr
 from sqlalchemy import select, update
+from structlog.testing import capture_logs
 
 from billtrack.accounts.models import RecoveryCode, SecondFactor, User, UserSession
 from billtrack.accounts.permissions import Role
@@ -307,12 +308,13 @@ def test_no_log_holds_secret_or_code(
     visitor: Visitor, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG")
-    page, telephone = set_up(visitor)
-    visitor.request("GET", DRAWING)
-    code = telephone.code()
-    codes = codes_on(visitor.send(page, CONFIRM, {"code": code}))
+    with capture_logs() as logs:
+        page, telephone = set_up(visitor)
+        visitor.request("GET", DRAWING)
+        code = telephone.code()
+        codes = codes_on(visitor.send(page, CONFIRM, {"code": code}))
     out, err = capfd.readouterr()
-    said = out + err + caplog.text
+    said = out + err + caplog.text + repr(logs)
     assert CONFIRM in said
     for text in (telephone.text, f"code={code}", f'"{code}"', *codes):
         assert text not in said

@@ -11,6 +11,7 @@ import pytest
 from apiflask import APIFlask
 from flask.testing import FlaskClient
 from sqlalchemy import update
+from structlog.testing import capture_logs
 from werkzeug.test import TestResponse
 
 from billtrack.accounts.api_keys import find_together
@@ -20,7 +21,7 @@ from billtrack.direct import is_postgresql
 from billtrack.extensions import db
 from tests.cast import Cast, Member
 from tests.express.loops import LoopFirst, before, see
-from tests.usage.test_intake import assert_rollups_equal_records
+from tests.usage.ingest.test_intake import assert_rollups_equal_records
 
 USAGE = "/api/v1/usage/"
 LONG_WAY = "application/json; charset=utf-8"
@@ -212,3 +213,20 @@ def test_it_notes_that_a_key_is_in_use(cast: Cast, browser: FlaskClient) -> None
     db.session.refresh(seen)
     assert seen.used_at is not None
     assert seen.used_at > long_ago
+
+
+@pytest.mark.parametrize("way", ["application/json", LONG_WAY])
+def test_a_record_that_is_stored_or_read_leaves_no_line_in_the_log(
+    cast: Cast, browser: FlaskClient, way: str
+) -> None:
+    with capture_logs() as logs:
+        stored = post(browser, cast.provider, record(cast, idempotency_key="k"), way)
+        known = post(browser, cast.provider, record(cast, idempotency_key="k"), way)
+        scheme = "Bearer" if way == "application/json" else "bearer"
+        bearer = {"Authorization": f"{scheme} {cast.provider.key}"}
+        read = browser.get(f"{USAGE}1", headers=bearer)
+    assert [one.status_code for one in (stored, known, read)] == [201, 200, 200]
+    assert logs == []
+    with capture_logs() as logs:
+        post(browser, cast.provider, record(cast, event="none"), way)
+    assert [(one["event"], one["status"]) for one in logs] == [("request", 422)]

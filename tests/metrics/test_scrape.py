@@ -162,7 +162,7 @@ def test_it_counts_what_intake_decides(counting: APIFlask, members: Cast) -> Non
         dict(labels)["outcome"]: number
         for (name, labels), number in found.items()
         if name == "billtrack_usage_records_total"
-    } == {"accepted": 3, "duplicate": 1, "conflict": 1, "rejected": 3, "reversed": 1}
+    } == {"accepted": 3, "duplicate": 1, "conflict": 1, "rejected": 5, "reversed": 1}
 
 
 def complete(_run: Run) -> Callable[[], None]:

@@ -39,8 +39,9 @@ from billtrack.reports.models import Report
 from billtrack.reports.operations import request_report
 from billtrack.usage.imports.models import RefusedLine
 from billtrack.usage.imports.operations import request_import, store_file
-from billtrack.usage.intake import reverse, submit_one
-from billtrack.usage.rules import Terms, UsageInput
+from billtrack.usage.ingest.intake import submit_one
+from billtrack.usage.ingest.reversing import reverse
+from billtrack.usage.submissions import Terms, UsageInput
 from tests.cast import Cast, create_record, create_user
 
 EVERYTHING = Reach(Breadth.ALL, 0)
@@ -143,6 +144,7 @@ def test_it_takes_away_what_was_done_in_the_demo_and_leaves_the_rest(
     assert found.demo_loaded_at is None
     left = counts()
     assert (left["usage_records"], left["usage_keys"], left["usage_daily"]) == (1, 1, 1)
+    assert left["usage_monthly"] == 1
     assert (left["jobs"], left["reports"], left["sessions"]) == (1, 1, 0)
     files.open(real_path).close()
     for path in (demo_path, demo_file):
@@ -151,7 +153,14 @@ def test_it_takes_away_what_was_done_in_the_demo_and_leaves_the_rest(
 
     load_demo(demo, now=now)
     again = counts()
-    mine = {"usage_records": 1, "usage_keys": 1, "usage_daily": 1, "jobs": 1, "reports": 1}
+    mine = {
+        "usage_records": 1,
+        "usage_keys": 1,
+        "usage_daily": 1,
+        "usage_monthly": 1,
+        "jobs": 1,
+        "reports": 1,
+    }
     assert {name: again[name] - loaded[name] for name in again if name not in LOG} == {
         **dict.fromkeys(again.keys() - LOG, 0),
         **mine,
@@ -297,7 +306,7 @@ def test_it_removes_nothing_when_the_files_cannot_go(
 def test_it_knows_every_table_that_points_at_accounts() -> None:
     known = {
         *("api_keys", "sessions", "one_time_links", "token_families", "refresh_tokens"),
-        *("usage_records", "usage_daily", "usage_sources", "usage_source_hours"),
+        *("usage_records", "usage_daily", "usage_monthly", "usage_sources", "usage_source_hours"),
         *("usage_imports", "usage_import_refusals", "usage_rejected_records"),
         *("subscriptions", "jobs", "reports", "letters"),
         *("pending_sign_ins", "recovery_codes", "second_factors"),

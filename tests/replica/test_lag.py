@@ -23,8 +23,8 @@ from billtrack.app import create_app
 from billtrack.diagnosis import diagnose
 from billtrack.extensions import db
 from billtrack.replica.reading import COOKIE, may_be_old
-from billtrack.usage.intake import submit
-from billtrack.usage.rules import UsageInput
+from billtrack.usage.ingest.intake import submit
+from billtrack.usage.submissions import UsageInput
 from tests.cast import PASSWORD, create_record, create_user, sign_in, terms
 from tests.replica.conftest import Site, where
 from tests.scenarios.harness import eventually

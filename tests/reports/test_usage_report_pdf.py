@@ -28,8 +28,8 @@ from billtrack.jobs.runner import Runner
 from billtrack.reports.build import UsageReportBuilder
 from billtrack.reports.models import Report
 from billtrack.reports.operations import USAGE_REPORT, request_report
-from billtrack.usage.intake import submit
-from billtrack.usage.rules import UsageInput
+from billtrack.usage.ingest.intake import submit
+from billtrack.usage.submissions import UsageInput
 from tests.cast import SYSTEM, Cast, create_record, create_user, terms
 
 pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)

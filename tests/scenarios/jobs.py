@@ -17,8 +17,8 @@ from billtrack.extensions import db
 from billtrack.jobs.models import Job
 from billtrack.reports.models import Report
 from billtrack.reports.operations import request_report
-from billtrack.usage.intake import submit
-from billtrack.usage.rules import UsageInput
+from billtrack.usage.ingest.intake import submit
+from billtrack.usage.submissions import UsageInput
 from tests.cast import SYSTEM, Member, create_user, terms
 from tests.scenarios.harness import PATIENCE, Installation, Running, eventually
 

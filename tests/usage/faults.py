@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 from billtrack.db import transaction
 from billtrack.direct import is_postgresql
 from billtrack.extensions import db
-from billtrack.usage import one_statement
+from billtrack.usage.ingest.store import postgresql
 
 FAULTY = 666
 """A quantity at which the database fails, once everything else was written."""
@@ -62,7 +62,7 @@ def commits(
 def _watch_statements(
     patched: pytest.MonkeyPatch, before: Callable[[], None], lose: Callable[[], bool]
 ) -> None:
-    append = one_statement.append
+    append = postgresql.append
 
     def losing(driver: psycopg.Connection[Any], records: Any) -> list[int]:
         before()
@@ -72,7 +72,7 @@ def _watch_statements(
             raise psycopg.OperationalError("the connection is gone")
         return ids
 
-    patched.setattr(one_statement, "append", losing)
+    patched.setattr(postgresql, "append", losing)
 
 
 def _watch_commits(

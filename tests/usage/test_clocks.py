@@ -11,9 +11,11 @@ from apiflask import APIFlask
 from sqlalchemy import func, select
 
 from billtrack.extensions import current_calendar, db
-from billtrack.usage.intake import Status, submit, submit_one
+from billtrack.usage.ingest.decide import OutsideWindow
+from billtrack.usage.ingest.intake import submit, submit_one
 from billtrack.usage.models import UsageRecord
-from billtrack.usage.rules import OutsideWindow, UsageInput
+from billtrack.usage.outcomes import Status
+from billtrack.usage.submissions import UsageInput
 from billtrack.usage.verification import verify
 from tests.cast import Cast, terms
 from tests.usage.racing import in_threads

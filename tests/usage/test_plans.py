@@ -13,8 +13,8 @@ from billtrack.accounts.models import ApiKey
 from billtrack.db import transaction
 from billtrack.direct import ask_driver, single_statements
 from billtrack.extensions import db
-from billtrack.usage.intake import submit, submit_one
-from billtrack.usage.postgresql_facts import FEW
+from billtrack.usage.ingest.intake import submit, submit_one
+from billtrack.usage.ingest.store.postgresql_lookup import FEW
 from billtrack.usage.submissions import UsageInput
 from tests.cast import Cast, terms
 from tests.express.loops import before, see
@@ -33,13 +33,18 @@ _GROW = (
     f"""INSERT INTO usage_daily (user_id, meter_id, day, quantity, count)
         SELECT n, (SELECT min(id) FROM meters), current_date, 1, 1
         FROM generate_series(100001, 100000 + {GROWN}) AS n""",
+    f"""INSERT INTO usage_monthly (user_id, meter_id, month, quantity)
+        SELECT n, (SELECT min(id) FROM meters), date_trunc('month', current_date), 1
+        FROM generate_series(100001, 100000 + {GROWN}) AS n""",
     f"""INSERT INTO usage_keys (key_hash, record_id, fingerprint)
-        SELECT uuid_send(gen_random_uuid()), n, uuid_send(gen_random_uuid())
+        SELECT gen_random_uuid(), n, uuid_send(gen_random_uuid())
         FROM generate_series(1, {GROWN}) AS n""",
 )
 _READ = """
-SELECT relname, seq_tup_read FROM pg_stat_user_tables
-WHERE relname IN ('users', 'usage_daily', 'usage_keys', 'api_keys')
+SELECT regexp_replace(relname, '_[0-9]+$', '') AS name, CAST(sum(seq_tup_read) AS bigint)
+FROM pg_stat_user_tables
+WHERE relname ~ '^(users|usage_daily|usage_monthly|usage_keys_[0-9]+|api_keys)$'
+GROUP BY name
 """
 
 
@@ -79,7 +84,7 @@ def take_in(cast: Cast, *, prefix: str, count: int) -> None:
         submit(items, terms=rules)
 
 
-@pytest.mark.parametrize("count", [1, FEW + 1])
+@pytest.mark.parametrize("count", [1, FEW, FEW + 1])
 def test_it_finds_what_it_must_know_by_index_though_planned_for_young_tables(
     cast: Cast, count: int
 ) -> None:

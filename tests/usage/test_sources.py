@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from billtrack.usage.intake import submit, submit_one
+from billtrack.usage.ingest.intake import submit, submit_one
 from billtrack.usage.queries import records_by_id
-from billtrack.usage.rules import UsageInput
+from billtrack.usage.submissions import UsageInput
 from tests.cast import Cast, terms
 
 

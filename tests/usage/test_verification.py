@@ -14,22 +14,22 @@ from billtrack.audit.models import AuditEntry
 from billtrack.core.periods import BillingCalendar
 from billtrack.db import transaction
 from billtrack.extensions import current_calendar, db
-from billtrack.usage.intake import submit
-from billtrack.usage.models import UsageDaily, UsageRecord
-from billtrack.usage.rules import Terms, UsageInput
-from billtrack.usage.store import NOTHING, Total
-from billtrack.usage.verification import Difference, repair, verify
+from billtrack.usage.ingest.intake import submit
+from billtrack.usage.models import UsageDaily, UsageMonthly, UsageRecord
+from billtrack.usage.rollups import NOTHING, Total
+from billtrack.usage.submissions import Terms, UsageInput
+from billtrack.usage.verification import Difference, Finding, MonthDifference, repair, verify
 from tests.cast import SYSTEM, Cast, create_record, terms
 from tests.usage.racing import in_threads
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
-def differences() -> list[Difference]:
+def differences() -> list[Finding]:
     return [one for user in verify(calendar=current_calendar()) for one in user.differences]
 
 
-def repair_all(found: Sequence[Difference]) -> None:
+def repair_all(found: Sequence[Finding]) -> None:
     for user_id in dict.fromkeys(one.user_id for one in found):
         own = [one for one in found if one.user_id == user_id]
         repair(own, calendar=current_calendar(), actor=SYSTEM, now=datetime.now(UTC))
@@ -61,14 +61,15 @@ def test_what_was_taken_in_is_found_equal(cast: Cast) -> None:
 def test_every_kind_of_difference_is_named_and_repaired(cast: Cast) -> None:
     spoil(cast)
     found = differences()
-    assert [(one.user_id, one.event, one.recorded, one.rolled_up) for one in found] == [
+    days = [one for one in found if isinstance(one, Difference)]
+    assert [(one.user_id, one.event, one.recorded, one.rolled_up) for one in days] == [
         (cast.customer.id, "api_calls", Total(1234, 2), Total(7, 2)),
         (cast.customer.id, "cpu_time", Total(1234, 2), NOTHING),
         (cast.stranger.id, "api_calls", NOTHING, Total(5, 1)),
     ]
     repair_all(found)
     assert differences() == []
-    assert db.session.get(UsageDaily, (cast.stranger.id, 1, found[2].day)) is None
+    assert db.session.get(UsageDaily, (cast.stranger.id, 1, "", days[2].day)) is None
     entries = db.session.scalars(
         select(AuditEntry).where(AuditEntry.action == "usage.rollups_repaired")
     ).all()
@@ -77,6 +78,47 @@ def test_every_kind_of_difference_is_named_and_repaired(cast: Cast) -> None:
         cast.customer.id,
         cast.stranger.id,
     ]
+
+
+def test_months_that_are_not_the_sum_of_their_days_are_named_and_repaired(cast: Cast) -> None:
+    today, events = datetime.now(UTC).date(), ("api_calls", "cpu_time", "data_storage")
+    for event in events:
+        create_record(cast, event=event, quantity=1234)
+    month, long_ago = today.replace(day=1), today.replace(day=1, year=today.year - 1)
+    with transaction() as session:
+        own = UsageMonthly.user_id == cast.customer.id
+        meters = session.scalars(select(UsageMonthly.meter_id).where(own)).all()
+        session.execute(
+            update(UsageMonthly).where(own, UsageMonthly.meter_id == meters[0]).values(quantity=7)
+        )
+        session.execute(delete(UsageMonthly).where(own, UsageMonthly.meter_id == meters[1]))
+        row = {"user_id": cast.customer.id, "meter_id": meters[2], "month": long_ago}
+        session.execute(insert(UsageMonthly).values(**row, quantity=5))
+    found = differences()
+    months = [one for one in found if isinstance(one, MonthDifference)]
+    assert len(months) == len(found)
+    assert {(one.meter_id, one.month, one.days, one.rolled_up) for one in months} == {
+        (meters[0], month, 1234, 7),
+        (meters[1], month, 1234, 0),
+        (meters[2], long_ago, 0, 5),
+    }
+    repair_all(found)
+    assert differences() == []
+    assert db.session.get(UsageMonthly, (cast.customer.id, meters[2], long_ago)) is None
+
+
+def test_a_month_beyond_the_limit_is_repaired_to_shrink_only(cast: Cast) -> None:
+    create_record(cast, quantity=5)
+    with transaction() as session:
+        (row,) = session.scalars(select(UsageDaily))
+        beyond = {"user_id": row.user_id, "meter_id": row.meter_id, "count": 1}
+        for day in (1, 2, 3):
+            at = row.day.replace(day=day) if day != row.day.day else row.day.replace(day=4)
+            session.execute(insert(UsageDaily).values(**beyond, day=at, quantity=10**18))
+    months = [one for one in differences() if isinstance(one, MonthDifference)]
+    repair_all(months)
+    month = db.session.scalars(select(UsageMonthly)).one()
+    assert month.quantity == month.ceiling == 3 * 10**18 + 5
 
 
 @pytest.mark.parametrize(

@@ -27,10 +27,13 @@ from billtrack.api.v1.schemas import (
 from billtrack.api.v1.terms import terms
 from billtrack.core.errors import InvalidError
 from billtrack.extensions import current_calendar
+from billtrack.http import quiet
 from billtrack.limits import Budget
 from billtrack.replica.reading import may_be_old
-from billtrack.usage import intake, lookup, queries
+from billtrack.usage import lookup, queries
+from billtrack.usage.ingest import intake
 from billtrack.usage.ingest.fields import EventCode, PlainText
+from billtrack.usage.ingest.reversing import reverse
 from billtrack.usage.ingest.schema import NewUsage
 from billtrack.usage.queries import RecordFilter, RecordView
 
@@ -94,6 +97,7 @@ class ReverseIn(Body):
 
 
 @api.post("/usage/")
+@quiet
 @access.require(Permission.USAGE_RECORD, budget=Budget.USAGE)
 @keep_misshapen
 @api.input(NewUsage)
@@ -111,6 +115,7 @@ def record_usage(json_data: NewUsage) -> tuple[dict[str, Any], int, dict[str, st
 
 
 @api.get("/usage/<id:record_id>")
+@quiet
 @access.require(Permission.USAGE_READ, budget=Budget.USAGE)
 @api.output(UsageRecordOut)
 def show_record(record_id: int) -> dict[str, Any]:
@@ -171,7 +176,7 @@ def reverse_record(
     It needs no key: a record is reversed once, and asked again, for whatever reason, the answer
     is 200 with the same reversal.
     """
-    record, is_new = intake.reverse(
+    record, is_new = reverse(
         record_id,
         reason=json_data.reason,
         reach=access.reach(Permission.USAGE_REVERSE),

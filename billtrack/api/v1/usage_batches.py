@@ -22,8 +22,9 @@ from billtrack.core.errors import FieldError, InvalidError
 from billtrack.limits import Budget
 from billtrack.refusals import MAX_ERRORS
 from billtrack.request_head import MAX_BODY, accepts_body
+from billtrack.usage.ingest.intake import submit
 from billtrack.usage.ingest.schema import MAX_RECORDS, NewUsage, invalid_record, read_batch
-from billtrack.usage.intake import Outcome, Status, submit
+from billtrack.usage.outcomes import Outcome, Status
 from billtrack.usage.submissions import Misshapen, Sent, UsageInput
 
 

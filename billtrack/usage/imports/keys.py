@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from billtrack.usage.keys import fingerprint
-from billtrack.usage.submissions import UsageInput
+from billtrack.usage.submissions import Misshapen, Sent
 
 PREFIX = "csv-"
 _COUNT = """
@@ -43,16 +43,18 @@ class LineKeys:
     ) -> None:
         self._database.close()
 
-    def give(self, items: Sequence[UsageInput]) -> list[UsageInput]:
-        """Return the records of the lines that come next, each with a key."""
+    def give(self, items: Sequence[Sent]) -> list[Sent]:
+        """Return what the lines that come next say, each record with a key."""
         with closing(self._database.cursor()) as cursor:
             cursor.execute("BEGIN")
-            keyed = [item if item.idempotency_key else self._keyed(cursor, item) for item in items]
+            keyed = [self._keyed(cursor, item) for item in items]
             cursor.execute("COMMIT")
         return keyed
 
     @staticmethod
-    def _keyed(cursor: sqlite3.Cursor, item: UsageInput) -> UsageInput:
+    def _keyed(cursor: sqlite3.Cursor, item: Sent) -> Sent:
+        if isinstance(item, Misshapen) or item.idempotency_key:
+            return item
         content = fingerprint(item)
         ((times,),) = cursor.execute(_COUNT, (content,)).fetchall()
         return replace(item, idempotency_key=f"{PREFIX}{content.hex()}-{times}")

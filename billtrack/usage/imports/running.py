@@ -19,13 +19,13 @@ from billtrack.extensions import db
 from billtrack.jobs.models import Job
 from billtrack.jobs.operations import report_progress
 from billtrack.jobs.runner import Run
-from billtrack.usage.batch import Outcome, Status
 from billtrack.usage.imports.models import RefusedLine, UsageImport
 from billtrack.usage.imports.operations import remove_file
 from billtrack.usage.imports.taking import Block, Refusal, UsageFile
-from billtrack.usage.intake import preview, submit
+from billtrack.usage.ingest.intake import preview, submit
+from billtrack.usage.outcomes import Outcome, Status
 from billtrack.usage.queries import records_by_id
-from billtrack.usage.submissions import UsageInput, terms_of
+from billtrack.usage.submissions import Sent, terms_of
 
 MAX_KEPT = 100_000
 """Refused lines that are kept of one import; more are only counted."""
@@ -91,7 +91,7 @@ class _Door:
         self.is_dry_run = wanted.is_dry_run
         self.is_resuming = run.attempt > 1
 
-    def __call__(self, items: Sequence[UsageInput]) -> Sequence[Outcome]:
+    def __call__(self, items: Sequence[Sent]) -> Sequence[Outcome]:
         self._require_welcome()
         if self.is_dry_run:
             return preview(items, terms=self._terms)

@@ -10,17 +10,17 @@ from typing import BinaryIO
 
 from billtrack.accounts.queries import find_ids_by_email
 from billtrack.core.errors import BilltrackError, InvalidError
-from billtrack.usage.batch import Outcome
 from billtrack.usage.imports.columns import Columns, plain, to_input
 from billtrack.usage.imports.keys import LineKeys
 from billtrack.usage.imports.lines import CsvFile, Line
 from billtrack.usage.imports.packed import unpacked
-from billtrack.usage.submissions import UsageInput
+from billtrack.usage.outcomes import Outcome
+from billtrack.usage.submissions import Misshapen, Sent
 
 BLOCK = 2000
 """Lines that are taken in together, in one transaction."""
 
-Door = Callable[[Sequence[UsageInput]], Sequence[Outcome]]
+Door = Callable[[Sequence[Sent]], Sequence[Outcome]]
 """What answers for records: `intake.submit` with its terms, or `intake.preview`."""
 
 
@@ -70,27 +70,21 @@ class UsageFile:
 
     def _take_block(self, lines: Sequence[Line], keys: LineKeys, door: Door) -> Block:
         user_ids = self._find_users(lines)
-        read: list[Line] = []
-        items: list[UsageInput] = []
-        refusals: list[Refusal] = []
-        for line in lines:
-            try:
-                items.append(self._read(line, user_ids))
-                read.append(line)
-            except InvalidError as error:
-                refusals.append(_refusal(line, error))
-        counts = Counter({"rejected": len(refusals)})
-        outcomes = door(keys.give(items)) if items else []
-        for line, outcome in zip(read, outcomes, strict=True):
-            counts[outcome.status.value] += 1
-            if outcome.error is not None:
-                refusals.append(_refusal(line, outcome.error))
-        return Block(counts, sorted(refusals, key=lambda refusal: refusal.number))
+        outcomes = door(keys.give([self._read(line, user_ids) for line in lines]))
+        refusals = [
+            _refusal(line, outcome.error)
+            for line, outcome in zip(lines, outcomes, strict=True)
+            if outcome.error is not None
+        ]
+        return Block(Counter(outcome.status.value for outcome in outcomes), refusals)
 
-    def _read(self, line: Line, user_ids: dict[str, int]) -> UsageInput:
+    def _read(self, line: Line, user_ids: dict[str, int]) -> Sent:
         if line.problem:
-            raise InvalidError(line.problem)
-        return to_input(self._columns.values(line.cells), user_ids=user_ids)
+            return Misshapen(line.cells, InvalidError(line.problem))
+        try:
+            return to_input(self._columns.values(line.cells), user_ids=user_ids)
+        except InvalidError as error:
+            return Misshapen(line.cells, error)
 
     def _find_users(self, lines: Sequence[Line]) -> dict[str, int]:
         if "user" not in self.columns:

@@ -16,6 +16,8 @@ MAX_ID = 10**18 - 1
 MAX_QUANTITY = 10**15
 MAX_METADATA = 2048
 """Bytes of all names and values together, as Python writes them."""
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
 YEARS = range(2000, 3000)
 LONGEST_ORIGIN = 255
 
@@ -42,9 +44,11 @@ def require_printable(value: str) -> str:
 
 
 def require_plain(value: Any) -> Any:
-    """Return the value of a metadata entry: a text, a finite number, true or false."""
+    """Return the value of a metadata entry: a text without NUL, a finite number, true or false."""
     if isinstance(value, str):
-        return require_printable(value)
+        if "\0" in value or (not value.isprintable() and _SURROGATE.search(value)):
+            raise ValueError("Leave out NUL and halves of surrogate pairs.")
+        return value
     if not isinstance(value, bool | int | float) or (
         isinstance(value, float) and not isfinite(value)
     ):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from billtrack.usage.journal.counting import count_outcomes
-from billtrack.usage.journal.refusing import note_refused
-from billtrack.usage.submissions import Submission
+from billtrack.usage.journal.counting import count_misshapen, count_outcomes
+from billtrack.usage.journal.refusing import note_misshapen, note_refused
+from billtrack.usage.submissions import Misshapen, Submission, Terms
 
 if TYPE_CHECKING:
-    from billtrack.usage.batch import Outcome
+    from billtrack.usage.outcomes import Outcome
 
 
 def settle(
@@ -27,3 +27,10 @@ def settle(
     for sent, outcome in zip(submissions, outcomes, strict=True):
         if outcome.error is not None and sent.terms.keeps_refused:
             note_refused(sent.item, outcome.error, terms=sent.terms)
+
+
+def settle_misshapen(sent: Misshapen, terms: Terms, *, is_whole: bool = False) -> None:
+    """Count an item that is no record, and keep it; see `settle`."""
+    count_misshapen(terms)
+    if terms.keeps_refused and not is_whole:
+        note_misshapen(sent, terms=terms)

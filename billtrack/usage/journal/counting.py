@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from billtrack.metrics.counting import count_records, current_counts
-from billtrack.usage.journal.tally import REVERSED, current_tally
+from billtrack.usage.journal.tally import REJECTED, REVERSED, current_tally
 from billtrack.usage.submissions import Submission, Terms
 
 if TYPE_CHECKING:
-    from billtrack.usage.batch import Outcome
+    from billtrack.usage.outcomes import Outcome
 
 
 def count_outcomes(submissions: Sequence[Submission], outcomes: Sequence[Outcome]) -> None:
@@ -22,6 +22,13 @@ def count_outcomes(submissions: Sequence[Submission], outcomes: Sequence[Outcome
     if current_counts() is not None:
         decided = (one.status.value for one in outcomes if one.record_id or one.error)
         count_records(Counter(decided))
+
+
+def count_misshapen(terms: Terms) -> None:
+    """Count an item that is refused because it is no record."""
+    current_tally().count_misshapen(terms)
+    if current_counts() is not None:
+        count_records({REJECTED: 1})
 
 
 def count_reversal(source: int, terms: Terms) -> None:

@@ -28,8 +28,7 @@ def note_refused(sent: UsageInput, error: BilltrackError, *, terms: Terms) -> No
 
 
 def note_misshapen(sent: Misshapen, *, terms: Terms) -> None:
-    """Count and keep an item that is no record."""
-    current_tally().count_misshapen(terms)
+    """Keep an item that is no record."""
     _note(sent.item, sent.origin, sent.error, terms)
 
 

@@ -16,9 +16,8 @@ from billtrack.accounts.permissions import Reach
 from billtrack.core.errors import ConflictError, InvalidError
 from billtrack.db import row_count, transaction
 from billtrack.extensions import db
-from billtrack.usage import intake
-from billtrack.usage.batch import IdempotencyConflict
-from billtrack.usage.ingest import schema
+from billtrack.usage.ingest import intake, schema
+from billtrack.usage.ingest.decide import IdempotencyConflict
 from billtrack.usage.journal.items import item_of, usable_key
 from billtrack.usage.journal.models import RejectedRecord
 from billtrack.usage.journal.rejected import (

@@ -20,7 +20,7 @@ from billtrack.usage.journal.pending import Pending
 from billtrack.usage.submissions import Submission, Terms
 
 if TYPE_CHECKING:
-    from billtrack.usage.batch import Outcome
+    from billtrack.usage.outcomes import Outcome
 
 EXTENSION = "billtrack.usage_journal"
 HOUR = timedelta(hours=1)

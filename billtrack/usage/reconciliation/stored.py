@@ -11,6 +11,7 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Subquery,
+    and_,
     case,
     func,
     literal,
@@ -23,7 +24,7 @@ from sqlalchemy.orm import aliased
 from billtrack.core.periods import BillingCalendar, DateRange
 from billtrack.extensions import db
 from billtrack.usage.models import Meter, UsageRecord
-from billtrack.usage.store import seconds_of
+from billtrack.usage.rollups import seconds_of
 
 DAY = timedelta(days=1)
 DAY_SECONDS = 86_400
@@ -86,7 +87,10 @@ def _records_of(account_id: int, days: DateRange, calendar: BillingCalendar) -> 
     )
     taken_back = (
         select(*columns)
-        .join(original, original.id == UsageRecord.reverses_id)
+        .join(
+            original,
+            and_(original.user_id == UsageRecord.user_id, original.id == UsageRecord.reverses_id),
+        )
         .where(original.recorded_by_id == account_id, *within)
     )
     return union_all(own, taken_back).subquery()

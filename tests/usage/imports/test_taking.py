@@ -17,7 +17,7 @@ from billtrack.extensions import db
 from billtrack.usage.imports import taking
 from billtrack.usage.imports.refused import RefusedLines
 from billtrack.usage.imports.taking import Refusal, UsageFile
-from billtrack.usage.intake import preview, submit
+from billtrack.usage.ingest.intake import preview, submit
 from billtrack.usage.models import UsageRecord
 from tests.cast import Cast, terms
 from tests.usage.racing import in_threads

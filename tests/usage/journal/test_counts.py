@@ -15,7 +15,8 @@ from billtrack.accounts.models import User
 from billtrack.accounts.permissions import Breadth, Reach, Role
 from billtrack.db import transaction
 from billtrack.extensions import db
-from billtrack.usage.intake import preview, reverse, submit, submit_one
+from billtrack.usage.ingest.intake import preview, submit, submit_one
+from billtrack.usage.ingest.reversing import reverse
 from billtrack.usage.journal.models import UsageSource, UsageSourceHour
 from billtrack.usage.journal.operations import forget_old_hours, mark_silent_sources
 from billtrack.usage.journal.queries import (
@@ -27,7 +28,7 @@ from billtrack.usage.journal.queries import (
     list_sources,
 )
 from billtrack.usage.journal.writing import write_noted
-from billtrack.usage.rules import UsageInput
+from billtrack.usage.submissions import UsageInput
 from tests.cast import SYSTEM, Cast, Member, create_user, terms
 
 EVERYTHING = Reach(Breadth.ALL, 0)

@@ -16,12 +16,14 @@ from billtrack.audit.models import AuditEntry
 from billtrack.core.errors import BilltrackError, InvalidError
 from billtrack.db import transaction
 from billtrack.extensions import db
-from billtrack.usage import intake
 from billtrack.usage.erasure import forget_rejected
+from billtrack.usage.ingest import intake
+from billtrack.usage.ingest.decide import IdempotencyConflict
+from billtrack.usage.ingest.settling import settle_misshapen
 from billtrack.usage.journal.models import UsageSource
 from billtrack.usage.journal.operations import forget_old_rejected
 from billtrack.usage.journal.queries import list_sources
-from billtrack.usage.journal.refusing import note_misshapen, note_refused
+from billtrack.usage.journal.refusing import note_refused
 from billtrack.usage.journal.rejected import (
     RejectedFilter,
     RejectedNotFound,
@@ -34,12 +36,15 @@ from billtrack.usage.journal.replaying import NotWhole, Replayer, replay, replay
 from billtrack.usage.journal.tally import EXTENSION
 from billtrack.usage.journal.writing import write_noted
 from billtrack.usage.models import UsageRecord
-from billtrack.usage.rules import UsageInput
-from billtrack.usage.submissions import Misshapen
+from billtrack.usage.submissions import Misshapen, Terms, UsageInput
 from tests.cast import SYSTEM, Cast, Member, create_user, terms
 
 EVERYTHING = Reach(Breadth.ALL, 0)
 MISSING = 999
+
+
+def keeping(member: Member) -> Terms:
+    return replace(terms(member), keeps_refused=True)
 
 
 def test_it_keeps_what_was_sent_and_why_it_was_refused(cast: Cast) -> None:
@@ -53,8 +58,9 @@ def test_it_keeps_what_was_sent_and_why_it_was_refused(cast: Cast) -> None:
         origin="/gateway",
     )
     refuse(cast.provider, sent)
-    note_misshapen(
-        Misshapen([1, "\0"], InvalidError("body: no\0thing", errors=())), terms=terms(cast.provider)
+    settle_misshapen(
+        Misshapen([1, "\0"], InvalidError("body: no\0thing", errors=())),
+        keeping(cast.provider),
     )
     misshapen, refused = rejected()
     assert refused.item == {
@@ -120,7 +126,7 @@ def test_it_keeps_no_secrets_and_nothing_large(cast: Cast) -> None:
         {"user_id": 5, "event": "x" * 400, "metadata": {"note": "y" * 9000}},
         ["z" * 9000],
     ):
-        note_misshapen(Misshapen(item, InvalidError("no")), terms=terms(cast.provider))
+        settle_misshapen(Misshapen(item, InvalidError("no")), keeping(cast.provider))
     listed, large, taken, secret = rejected()
     assert [one.is_whole for one in (listed, large, taken, secret)] == [False] * 4
     assert secret.item == {
@@ -193,7 +199,7 @@ def test_only_a_taken_key_may_be_changed(cast: Cast) -> None:
     intake.submit_one(item, terms=terms(cast.provider))
     refuse(cast.provider, replace(item, quantity=6))
     (one,) = rejected()
-    with pytest.raises(intake.IdempotencyConflict):
+    with pytest.raises(IdempotencyConflict):
         replay(one.id, changes={}, by=by(cast.manager))
     record, _ = replay(one.id, changes={"idempotency_key": "k2"}, by=by(cast.manager))
     assert (record.quantity, record.idempotency_key) == (6, "k2")

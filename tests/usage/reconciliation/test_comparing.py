@@ -14,7 +14,7 @@ from billtrack.accounts.permissions import Breadth, Reach
 from billtrack.core.periods import BillingCalendar, DateRange
 from billtrack.db import transaction
 from billtrack.extensions import current_calendar
-from billtrack.usage.intake import reverse
+from billtrack.usage.ingest.reversing import reverse
 from billtrack.usage.models import UsageRecord
 from billtrack.usage.reconciliation import comparing
 from billtrack.usage.reconciliation.comparing import InvalidTotals, SentTotal, State, reconcile

@@ -22,9 +22,9 @@ from billtrack.accounts.permissions import Breadth, Reach
 from billtrack.db import transaction
 from billtrack.direct import is_postgresql
 from billtrack.extensions import db
-from billtrack.usage import batch
-from billtrack.usage.batch import Outcome
-from billtrack.usage.intake import submit_one
+from billtrack.usage.ingest import intake
+from billtrack.usage.ingest.intake import submit_one
+from billtrack.usage.outcomes import Outcome
 from billtrack.usage.queries import records_by_id
 from billtrack.usage.submissions import UsageInput
 from tests.api.refusals import row_counts
@@ -32,7 +32,7 @@ from tests.cast import SYSTEM, Cast, Member, create_record, terms
 from tests.express.loops import LoopFirst, before, see
 from tests.scenarios.harness import eventually
 from tests.usage.faults import FAULTY, commits, fail_at_quantity
-from tests.usage.test_intake import assert_rollups_equal_records
+from tests.usage.ingest.test_intake import assert_rollups_equal_records
 
 EVERYTHING = Reach(Breadth.ALL, 0)
 Ask = Callable[[], Any]
@@ -211,7 +211,7 @@ def test_it_never_stores_twice_when_something_fails_after_the_commit(
         if len(outcomes) > 1:
             raise OSError("no space left on device")
 
-    monkeypatch.setattr(batch, "settle", fail)
+    monkeypatch.setattr(intake, "settle", fail)
     send = posting(cast.provider, cast.customer)
     answers, groups = store_together(loop, send, [send] * 3)
     assert groups.sizes == [1, 3]

@@ -6,26 +6,24 @@ import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 
-from billtrack.usage.facts import Facts, months_of
+from billtrack.usage.ingest.facts import Facts, MonthKey, months_of
 from billtrack.usage.rows import UsedKey
-from billtrack.usage.store import MonthKey
 from billtrack.usage.submissions import Submission
 
 CHUNK = 10_000
 """Keys of one look-up: SQLite allows 32,766 parameters in a statement."""
 
 _KEYS = "SELECT key_hash, record_id, fingerprint FROM usage_keys WHERE key_hash IN"
-_METERS = "SELECT code, id FROM meters"
+_METERS = "SELECT code, id FROM meters ORDER BY id"
 _USERS = """
 SELECT id, deactivated_at IS NULL FROM users WHERE id IN (SELECT value FROM json_each(?))
 """
 _TOTALS = """
 SELECT
-    asked.value ->> 0, asked.value ->> 1, asked.value ->> 2,
     (
-        SELECT coalesce(sum(quantity), 0) FROM usage_daily
+        SELECT quantity FROM usage_monthly
         WHERE user_id = asked.value ->> 0 AND meter_id = asked.value ->> 1
-            AND day BETWEEN asked.value ->> 2 AND asked.value ->> 3
+            AND month = asked.value ->> 2
     )
 FROM json_each(?) AS asked
 """
@@ -42,7 +40,8 @@ def find_facts(
     meters: dict[str, int] = dict(driver.execute(_METERS))
     ids = json.dumps(sorted({sent.item.user_id for sent in fresh}))
     users = {user_id: bool(active) for user_id, active in driver.execute(_USERS, (ids,))}
-    return Facts(keys, users, meters, _totals(driver, sorted(months_of(fresh, meters))))
+    totals = _totals(driver, sorted(months_of(fresh, meters)))
+    return Facts(keys, users, meters, totals, list(meters))
 
 
 def _used_keys(driver: sqlite3.Connection, hashes: Sequence[bytes]) -> dict[bytes, UsedKey]:
@@ -57,10 +56,7 @@ def _used_keys(driver: sqlite3.Connection, hashes: Sequence[bytes]) -> dict[byte
 
 
 def _totals(driver: sqlite3.Connection, asked: Sequence[MonthKey]) -> Mapping[MonthKey, int]:
-    wanted = [
-        (user_id, meter_id, month.first.isoformat(), month.last.isoformat())
-        for user_id, meter_id, month in asked
-    ]
+    wanted = [(user_id, meter_id, month.first.isoformat()) for user_id, meter_id, month in asked]
     rows = driver.execute(_TOTALS, (json.dumps(wanted),)).fetchall()
     # In the order in which they were asked for.
-    return {key: total for key, (_, _, _, total) in zip(asked, rows, strict=True)}
+    return {key: total or 0 for key, (total,) in zip(asked, rows, strict=True)}

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -21,22 +22,23 @@ from billtrack.config import Settings
 from billtrack.db import transaction
 from billtrack.direct import ask_driver, single_statements
 from billtrack.extensions import db
-from billtrack.usage import one_statement, postgresql_batch
-from billtrack.usage.batch import Batch
-from billtrack.usage.intake import Outcome, submit
-from billtrack.usage.postgresql_batch import MANY
+from billtrack.usage.ingest.intake import Batch, submit
+from billtrack.usage.ingest.store import postgresql, postgresql_copy
+from billtrack.usage.ingest.store.postgresql_copy import MANY
+from billtrack.usage.keys import key_hash
+from billtrack.usage.outcomes import Outcome
 from billtrack.usage.rows import KeyTaken, NewRecord
-from billtrack.usage.submissions import Submission, UsageInput
+from billtrack.usage.submissions import Submission, Terms, UsageInput
 from tests.api.refusals import row_counts
 from tests.cast import Cast, terms
 from tests.scenarios.harness import eventually
 from tests.usage.faults import FAULTY, fail_at_quantity
+from tests.usage.ingest.test_intake import assert_rollups_equal_records
 from tests.usage.racing import in_threads
-from tests.usage.test_intake import assert_rollups_equal_records
 
 pytestmark = pytest.mark.parametrize("settings", ["postgresql"], indirect=True)
 
-TABLES = ("usage_records", "usage_keys", "usage_daily")
+TABLES = ("usage_records", "usage_keys", "usage_daily", "usage_monthly")
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
 
 
@@ -66,6 +68,12 @@ def items(cast: Cast, count: int, *, first: int = 0) -> list[UsageInput]:
     ]
 
 
+def as_uuid(item: UsageInput, rules: Terms) -> UUID:
+    digest = key_hash(Submission(item, rules))
+    assert digest is not None
+    return UUID(bytes=digest)
+
+
 def stored() -> dict[str, Sequence[Any]]:
     """Return all rows, numbered from the first record on."""
     return {
@@ -83,7 +91,7 @@ def test_it_writes_what_the_single_statement_writes(app: APIFlask, cast: Cast) -
     without: dict[str, Any] = dict.fromkeys(("idempotency_key", "key_hash", "metadata", "origin"))
     records = [make(cast, number, **(without if number % 3 == 2 else {})) for number in range(7)]
     written = []
-    for append in (one_statement.append, postgresql_batch.append):
+    for append in (postgresql.append, postgresql_copy.append):
         start_anew()
         with single_statements() as driver:
             assert append(driver, records) == [1, 2, 3, 4, 5, 6, 7]
@@ -93,18 +101,22 @@ def test_it_writes_what_the_single_statement_writes(app: APIFlask, cast: Cast) -
         "usage_records": 7,
         "usage_keys": 5,
         "usage_daily": 2,
+        "usage_monthly": 2,
     }
 
 
-def test_it_stores_nothing_under_a_key_that_is_used(app: APIFlask, cast: Cast) -> None:
+def test_it_stores_nothing_under_a_key_that_is_used(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgresql_copy, "MANY", 1)
     with single_statements() as driver:
-        postgresql_batch.append(driver, [make(cast, 0), make(cast, 1)])
+        postgresql.Writer(driver).append([make(cast, 0), make(cast, 1)])
     before = stored()
     with single_statements() as driver, pytest.raises(KeyTaken):
-        postgresql_batch.append(driver, [make(cast, 2), make(cast, 1)])
+        postgresql.Writer(driver).append([make(cast, 2), make(cast, 1)])
     assert stored() == before
     with single_statements() as driver:
-        postgresql_batch.append(driver, [make(cast, 2)])
+        postgresql.Writer(driver).append([make(cast, 2)])
     assert stored()["usage_daily"] != before["usage_daily"]
 
 
@@ -164,7 +176,7 @@ def test_it_waits_for_rollups_before_it_claims_keys(
         other.execute("SET lock_timeout = '5s'")
         other.execute(
             "INSERT INTO usage_keys (key_hash, record_id, fingerprint) VALUES (%s, 1, %s)",
-            (Batch([Submission(sent[0], rules)])._hashes[0], bytes(16)),
+            (as_uuid(sent[0], rules), bytes(16)),
         )
         other.commit()
         outcomes = answer.result(timeout=30)

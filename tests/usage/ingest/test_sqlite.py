@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
+from uuid import UUID
 
 import pytest
 from apiflask import APIFlask
@@ -13,15 +14,15 @@ from sqlalchemy import insert, text
 from billtrack.db import transaction
 from billtrack.direct import session_driver
 from billtrack.extensions import db
-from billtrack.usage import sqlite_rows
-from billtrack.usage.models import UsageDaily, UsageKey, UsageRecord
+from billtrack.usage.ingest.store import sqlite
+from billtrack.usage.ingest.store.sqlite import ROWS
+from billtrack.usage.models import UsageDaily, UsageKey, UsageMonthly, UsageRecord
 from billtrack.usage.rows import KeyTaken, NewRecord
-from billtrack.usage.sqlite_rows import ROWS
 from tests.cast import Cast
 
 pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
 
-TABLES = ("usage_records", "usage_keys", "usage_daily")
+TABLES = ("usage_records", "usage_keys", "usage_daily", "usage_monthly")
 
 
 def make(cast: Cast, **changes: Any) -> NewRecord:
@@ -65,14 +66,16 @@ def write_by_models(record: NewRecord, record_id: int) -> None:
     }
     if record.metadata is not None:
         more["metadata"] = record.metadata
-    key = {"key_hash": record.key_hash, "fingerprint": record.fingerprint}
-    daily = {"user_id": record.user_id, "meter_id": record.meter_id, "day": record.day}
+    assert record.key_hash is not None
+    key = {"key_hash": UUID(bytes=record.key_hash), "fingerprint": record.fingerprint}
+    own = {"user_id": record.user_id, "meter_id": record.meter_id, "quantity": record.quantity}
     with transaction() as session:
         connection = session.connection()
         row = {"id": record_id, **values, **more, "origin": record.origin}
         connection.execute(insert(UsageRecord), [row])
         connection.execute(insert(UsageKey), [{**key, "record_id": record_id}])
-        connection.execute(insert(UsageDaily), [{**daily, "quantity": record.quantity, "count": 1}])
+        connection.execute(insert(UsageDaily), [{**own, "day": record.day, "count": 1}])
+        connection.execute(insert(UsageMonthly), [{**own, "month": record.day.replace(day=1)}])
 
 
 @pytest.mark.parametrize(
@@ -87,7 +90,7 @@ def test_it_writes_what_the_models_write(
 ) -> None:
     record = make(cast, **changes)
     with transaction(), session_driver() as driver:
-        assert list(sqlite_rows.append(driver, [record])) == [1]
+        assert list(sqlite.append(driver, [record])) == [1]
     by_driver = stored()
     with transaction() as session:
         for table in TABLES:
@@ -99,7 +102,7 @@ def test_it_writes_what_the_models_write(
 def test_it_stores_nothing_under_a_key_that_is_used(app: APIFlask, cast: Cast) -> None:
     def append(*records: NewRecord) -> list[int]:
         with transaction(), session_driver() as driver:
-            return list(sqlite_rows.append(driver, records))
+            return list(sqlite.append(driver, records))
 
     assert append(make(cast), make(cast, key_hash=None)) == [1, 2]
     before = stored()
@@ -107,7 +110,7 @@ def test_it_stores_nothing_under_a_key_that_is_used(app: APIFlask, cast: Cast) -
         append(make(cast, key_hash=b"n" * 16), make(cast))
     assert stored() == before
     assert append(make(cast, key_hash=b"n" * 16)) == [3]
-    assert stored()["usage_daily"][0][6:] == (3 * 10**15, "integer", 3, "integer")
+    assert stored()["usage_daily"][0][8:] == (3 * 10**15, "integer", 3, "integer")
 
 
 def test_it_writes_each_of_many(app: APIFlask, cast: Cast) -> None:
@@ -117,7 +120,7 @@ def test_it_writes_each_of_many(app: APIFlask, cast: Cast) -> None:
         for n in range(count)
     ]
     with transaction(), session_driver() as driver:
-        assert list(sqlite_rows.append(driver, records)) == list(range(1, count + 1))
+        assert list(sqlite.append(driver, records)) == list(range(1, count + 1))
     rows = db.session.execute(
         text(
             "SELECT r.id, quantity, idempotency_key, key_hash FROM usage_records AS r"

@@ -24,12 +24,13 @@ from billtrack.db import transaction
 from billtrack.extensions import current_calendar, db
 from billtrack.installation.queries import TimezoneMismatch, require_timezone
 from billtrack.provisioning.initialise import initialise
-from billtrack.usage import intake, postgresql_facts, sqlite_facts
-from billtrack.usage.batch import LARGE
-from billtrack.usage.intake import Outcome, Status, submit
+from billtrack.usage.ingest.intake import LARGE, submit
+from billtrack.usage.ingest.reversing import reverse
+from billtrack.usage.ingest.store import postgresql, sqlite
 from billtrack.usage.models import UsageDaily, UsageKey, UsageRecord
+from billtrack.usage.outcomes import Outcome, Status
 from billtrack.usage.queries import records_by_id
-from billtrack.usage.rules import UsageInput
+from billtrack.usage.submissions import UsageInput
 from tests.api.refusals import row_counts
 from tests.cast import SYSTEM, Cast, create_cast, create_record, terms
 from tests.conftest import make_settings
@@ -135,7 +136,7 @@ def test_it_finds_used_keys_anywhere_in_a_large_batch(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
-    for module in (postgresql_facts, sqlite_facts):
+    for module in (postgresql, sqlite):
         monkeypatch.setattr(module, "find_facts", counting(module.find_facts, asked))
     items = [
         UsageInput(cast.customer.id, "api_calls", 1, idempotency_key=f"k{n}") for n in range(LARGE)
@@ -172,7 +173,7 @@ def counting(find: Any, asked: list[int]) -> Any:
 def test_it_counts_a_batch_as_it_grows_against_the_limit(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("billtrack.usage.rules.MAX_TOTAL", 10)
+    monkeypatch.setattr("billtrack.usage.ingest.decide.MAX_TOTAL", 10)
     item = UsageInput(user_id=cast.customer.id, event="api_calls", quantity=6)
     last_month = current_calendar().starts_at(Month.of(datetime.now(UTC).date()).first) - timedelta(
         days=3
@@ -233,7 +234,7 @@ def test_it_keeps_rollups_equal_to_records_under_many_writers(app: APIFlask, cas
             first = submit(items, terms=agreed)[0].record_id
             assert first is not None
             if chosen.random() < 0.5:
-                intake.reverse(first, reason="r", reach=EVERYTHING, actor=SYSTEM, terms=agreed)
+                reverse(first, reason="r", reach=EVERYTHING, actor=SYSTEM, terms=agreed)
 
     in_threads(app, [partial(write, seed) for seed in range(4)])
     assert db.session.scalar(select(func.count()).where(UsageRecord.quantity > 0)) == 200
@@ -243,13 +244,13 @@ def test_it_keeps_rollups_equal_to_records_under_many_writers(app: APIFlask, cas
 def test_it_reverses_once_when_asked_twice_at_once(app: APIFlask, cast: Cast) -> None:
     record, agreed = create_record(cast, quantity=70), terms(cast.provider)
 
-    def reverse() -> tuple[int, bool]:
-        reversal, is_new = intake.reverse(
+    def take_back() -> tuple[int, bool]:
+        reversal, is_new = reverse(
             record.id, reason="r", reach=EVERYTHING, actor=SYSTEM, terms=agreed
         )
         return reversal.id, is_new
 
-    answers = in_threads(app, [reverse] * 4)
+    answers = in_threads(app, [take_back] * 4)
     assert sorted(is_new for _, is_new in answers) == [False, False, False, True]
     assert len({reversal_id for reversal_id, _ in answers}) == 1
     assert row_counts()["usage_records"] == 2
@@ -259,9 +260,7 @@ def test_it_reverses_once_when_asked_twice_at_once(app: APIFlask, cast: Cast) ->
 def test_it_reverses_a_record_of_whatever_age_at_its_instant(cast: Cast) -> None:
     record = create_record(cast, occurred_at=datetime.now(UTC) - timedelta(days=390))
     later = replace(terms(cast.provider), now=datetime.now(UTC) + timedelta(days=300))
-    reversal, is_new = intake.reverse(
-        record.id, reason="r", reach=EVERYTHING, actor=SYSTEM, terms=later
-    )
+    reversal, is_new = reverse(record.id, reason="r", reach=EVERYTHING, actor=SYSTEM, terms=later)
     assert is_new
     assert reversal.occurred_at == record.occurred_at
     assert (reversal.user_id, reversal.event) == (record.user_id, record.event)

@@ -12,12 +12,10 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from struct import Struct
 
-import psycopg
 from pydantic_core import to_json
 
-from billtrack.direct import Driver
-from billtrack.usage.one_statement import as_json, is_taken_key
-from billtrack.usage.rows import KeyTaken, NewRecord, sums_of_days
+from billtrack.direct import Driver, as_json
+from billtrack.usage.rows import NewRecord, sums_of_days, sums_of_months
 
 MANY = 500
 """From so many on it is worth the ways to the server that a single statement saves."""
@@ -27,19 +25,28 @@ PIECE = 500
 
 _ADD_TO_ROLLUPS = """
 WITH rollups AS (
-    INSERT INTO usage_daily AS daily (user_id, meter_id, day, quantity, count)
-    SELECT user_id, meter_id, day, quantity, count FROM json_to_recordset(%(sums)s::json)
-        AS sums (user_id bigint, meter_id integer, day date, quantity bigint, count bigint)
-    ORDER BY user_id, meter_id, day
-    ON CONFLICT (user_id, meter_id, day) DO UPDATE
+    INSERT INTO usage_daily AS daily (user_id, meter_id, variant, day, quantity, count)
+    SELECT user_id, meter_id, variant, day, quantity, count
+    FROM json_to_recordset(%(days)s::json) AS sums (
+        user_id bigint, meter_id integer, variant text, day date, quantity bigint, count bigint
+    )
+    ORDER BY user_id, meter_id, variant, day
+    ON CONFLICT (user_id, meter_id, variant, day) DO UPDATE
     SET quantity = daily.quantity + excluded.quantity, count = daily.count + excluded.count
+), months AS (
+    INSERT INTO usage_monthly AS monthly (user_id, meter_id, month, quantity)
+    SELECT user_id, meter_id, month, quantity FROM json_to_recordset(%(months)s::json)
+        AS sums (user_id bigint, meter_id integer, month date, quantity bigint)
+    ORDER BY user_id, meter_id, month
+    ON CONFLICT (user_id, meter_id, month) DO UPDATE
+    SET quantity = monthly.quantity + excluded.quantity
 )
 SELECT nextval('usage_records_id_seq') FROM generate_series(1, %(records)s)
 """
 _COPY_RECORDS = """
 COPY usage_records (
     id, user_id, meter_id, quantity, occurred_at, created_at,
-    recorded_by_id, idempotency_key, metadata, origin
+    recorded_by_id, idempotency_key, metadata, origin, variant
 ) FROM STDIN (FORMAT binary)
 """
 _COPY_KEYS = "COPY usage_keys (key_hash, record_id, fingerprint) FROM STDIN (FORMAT binary)"
@@ -57,23 +64,13 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 def append(driver: Driver, records: Sequence[NewRecord]) -> list[int]:
-    """Store records that add usage, none that takes back; return their ids, in order.
-
-    All of them are stored, or none. Raises KeyTaken when another writer has used one of the
-    keys in the meantime.
-    """
-    try:
-        with driver.transaction():
-            # Rollups before keys, each in sorted order, as `one_statement` comes to write them:
-            # so two writers never wait for each other in a circle.
-            values = {"sums": _rollups(records), "records": len(records)}
-            ids = [row[0] for row in driver.execute(_ADD_TO_ROLLUPS, values).fetchall()]
-            _copy(driver, _COPY_RECORDS, _record_rows(records, ids))
-            _copy(driver, _COPY_KEYS, sorted(_key_rows(records, ids)))
-    except psycopg.Error as error:
-        if is_taken_key(error):
-            raise KeyTaken from error
-        raise
+    """Store records that add usage, all of them or none; return their ids, in order."""
+    with driver.transaction():
+        values = {**_rollups(records), "records": len(records)}
+        # The last part of a statement is the first to run: months before days.
+        ids = [row[0] for row in driver.execute(_ADD_TO_ROLLUPS, values).fetchall()]
+        _copy(driver, _COPY_RECORDS, _record_rows(records, ids))
+        _copy(driver, _COPY_KEYS, sorted(_key_rows(records, ids)))
     return ids
 
 
@@ -86,20 +83,26 @@ def _copy(driver: Driver, statement: str, rows: Iterable[bytes]) -> None:
         copy.write(_END)
 
 
-def _rollups(records: Sequence[NewRecord]) -> str:
-    names = ("user_id", "meter_id", "day", "quantity", "count")
-    return as_json([dict(zip(names, row, strict=True)) for row in sums_of_days(records)])
+def _rollups(records: Sequence[NewRecord]) -> dict[str, str]:
+    days = sums_of_days(records)
+    by_day = ("user_id", "meter_id", "variant", "day", "quantity", "count")
+    by_month = ("user_id", "meter_id", "month", "quantity")
+    return {
+        "days": as_json([dict(zip(by_day, row, strict=True)) for row in days]),
+        "months": as_json([dict(zip(by_month, row, strict=True)) for row in sums_of_months(days)]),
+    }
 
 
 def _record_rows(records: Sequence[NewRecord], ids: Sequence[int]) -> Iterator[bytes]:
     for record, record_id in zip(records, ids, strict=True):
         fixed = _RECORD(
-            *(10, 8, record_id, 8, record.user_id, 4, record.meter_id, 8, record.quantity),
+            *(11, 8, record_id, 8, record.user_id, 4, record.meter_id, 8, record.quantity),
             *(8, (record.occurred_at - _EPOCH) // _MICROSECOND),
             *(8, (record.created_at - _EPOCH) // _MICROSECOND, 8, record.recorded_by_id),
         )
         metadata = _JSONB_VERSION + to_json(record.metadata) if record.metadata else None
-        yield fixed + _text(record.idempotency_key) + _value(metadata) + _text(record.origin)
+        texts = _text(record.origin) + _text(record.variant)
+        yield fixed + _text(record.idempotency_key) + _value(metadata) + texts
 
 
 def _key_rows(records: Sequence[NewRecord], ids: Sequence[int]) -> Iterator[bytes]:
