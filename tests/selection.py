@@ -27,6 +27,7 @@ SERVERS = {"postgres", "redis", "mortal_redis"}
 """Fixtures that start a server."""
 
 LONGEST = (
+    "conformance",
     "browser",
     "scenarios",
     "test_worker.py",
