@@ -1,7 +1,7 @@
 """What the loop asks PostgreSQL itself: by keys that were seen before, if all is as it was then.
 
-A group is one statement, which makes sure of it. Of whatever it does not answer the long way
-decides, as if nothing had been.
+A group is one statement, which makes sure of it. Where one of a group is not as it was, the others
+are stored without it. Of what is not answered here the long way decides, as if nothing had been.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from billtrack.limits import Budget
 from billtrack.loop_connection import AnswerLost, LoopConnection
 from billtrack.usage import lookup
 from billtrack.usage.ingest import intake
-from billtrack.usage.ingest.optimistic import submit_if_all_holds
+from billtrack.usage.ingest.optimistic import AWAY, submit_if_all_holds
+from billtrack.usage.outcomes import Outcome
 from billtrack.usage.queries import RecordView
 from billtrack.usage.submissions import Submission
 
@@ -82,23 +83,33 @@ class AtOnce:
     async def _store(
         self, group: Sequence[_Known[recording.Asked]]
     ) -> Sequence[recording.Done | None]:
-        submissions = [
-            Submission(one.asked.item, recording.terms(one.who, one.asked)) for one in group
-        ]
+        """Store the group; where it cannot be stored as a whole, each half by itself."""
         try:
-            with self._app.app_context():
-                outcomes = await submit_if_all_holds(
-                    self._connection.execute, submissions, keys=_keys_of(group)
-                )
+            outcomes = await self._submit(group)
+        except AWAY:
+            return [None] * len(group)
         except Exception:
             # Of a group one may be bad; on the long way each is tried by itself.
             log.exception("group_failed")
-            outcomes = None
-        if outcomes is None:
             return [None] * len(group)
-        return [
-            recording.Done(one.who, outcome) for one, outcome in zip(group, outcomes, strict=True)
+        if outcomes is not None:
+            return [
+                recording.Done(one.who, outcome)
+                for one, outcome in zip(group, outcomes, strict=True)
+            ]
+        if len(group) == 1:
+            return [None]
+        half = len(group) // 2
+        return [*await self._store(group[:half]), *await self._store(group[half:])]
+
+    async def _submit(self, group: Sequence[_Known[recording.Asked]]) -> Sequence[Outcome] | None:
+        submissions = [
+            Submission(one.asked.item, recording.terms(one.who, one.asked)) for one in group
         ]
+        with self._app.app_context():
+            return await submit_if_all_holds(
+                self._connection.execute, submissions, keys=_keys_of(group)
+            )
 
     async def _find(self, group: Sequence[_Known[reading.Asked]]) -> Sequence[RecordView | None]:
         wanted = [one.asked.record_id for one in group]

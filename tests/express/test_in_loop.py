@@ -256,7 +256,9 @@ def test_it_stores_together_what_is_sent_while_another_is_stored(
         eventually(lambda: bool(sizes), "the first is being stored")
         others = list(threads.map(ask, [1, 2, 3, 4]))
     assert (first.result(), sizes[0]) == (201, 1)
-    # The third came under the key of the first: the four are looked up, and stored in threads.
+    # One came under the key of the first: the others are stored without it, and it is looked up.
     assert sorted(others) == [200, 201, 201, 201]
+    assert loop.statuses == [201] * 4
+    assert sizes in ([1, 4, 2, 2, 1, 1], [1, 4, 2, 1, 1, 2])
     assert row_counts()["usage_records"] == 4
     assert_rollups_equal_records()

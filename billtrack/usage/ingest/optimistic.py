@@ -25,14 +25,17 @@ from billtrack.usage.outcomes import Outcome, Status
 from billtrack.usage.rows import NewRecord
 from billtrack.usage.submissions import Submission
 
+AWAY = (psycopg.OperationalError, psycopg.InterfaceError)
+"""Errors of the database that would meet each of a group: it is away, too slow or too busy."""
+
 
 async def submit_if_all_holds(
     execute: Execute, submissions: Sequence[Submission], *, keys: Collection[LiveKey]
 ) -> list[Outcome] | None:
-    """Store all the records and answer for each; None where nothing is stored.
+    """Store all the records and answer for each; None, nothing stored, where not all can be.
 
     `keys` are those by which they were sent, as they were seen before. Raises only when nothing
-    is stored.
+    is stored: one of AWAY where that is not for what was sent.
     """
     assumed = assume(submissions, meters=known_meters(), keys=keys)
     if assumed is None:
@@ -51,8 +54,9 @@ async def submit_if_all_holds(
             for sent, record, row in zip(submissions, decision.fresh, rows, strict=True)
         ]
         settle(submissions, outcomes)
-    except psycopg.Error:
-        # Nothing is stored: a key is taken, a month is full, or asking first meets the same.
+    except AWAY:
+        raise
+    except psycopg.Error:  # a key is taken, a month is full, or asking first meets the same
         return None
     except Exception as error:  # noqa: BLE001 (whatever it was, the client decides)
         return not_known(submissions, error)
