@@ -111,8 +111,8 @@ def test_the_web_server_takes_the_limit_from_the_settings(
         text=True,
         check=False,
     )
-    # A thread of the web server may have told before that this database has no tables.
-    assert result.stdout.splitlines()[-1:] == ["7s"], result.stderr
+    # Beside it a thread of the web server may tell that this database has no tables.
+    assert "7s" in result.stdout.splitlines(), result.stderr
 
 
 def test_jobs_and_commands_take_their_time(address: tuple[str, bool], tmp_path: Path) -> None:

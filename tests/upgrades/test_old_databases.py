@@ -14,6 +14,7 @@ from typing import Any
 
 import psycopg
 import pytest
+import structlog
 from apiflask import APIFlask
 from sqlalchemy import func, inspect, select, text
 from structlog.testing import capture_logs
@@ -246,14 +247,19 @@ def test_its_schema_is_that_of_a_new_one(app: APIFlask, upgraded: APIFlask) -> N
 
 
 def test_it_tells_how_many_rows_it_copies(old: Old) -> None:
-    with capture_logs() as logs:
-        app = old.upgraded()
-    rows = {one["table"]: one["rows"] for one in logs if one["event"] == "migration_rows"}
-    assert rows.keys() == {"usage_daily", "usage_keys", "usage_records"}
+    configured = structlog.get_config()
+    structlog.reset_defaults()  # whatever tests before have set
+    try:
+        with capture_logs() as logs:
+            app = old.upgraded()
+    finally:
+        structlog.configure(**configured)
     with app.app_context():
         daily = db.session.scalars(select(func.count()).select_from(UsageDaily)).one()
         db.session.remove()
         db.engine.dispose()
+    rows = {one["table"]: one["rows"] for one in logs if one["event"] == "migration_rows"}
+    assert rows.keys() == {"usage_daily", "usage_keys", "usage_records"}
     assert rows["usage_daily"] == daily > 0
 
 
