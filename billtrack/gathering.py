@@ -28,7 +28,7 @@ _Request = tuple[T, "asyncio.Future[R]", float]
 
 
 class GaveUpWaiting(UnavailableError):
-    """What was before it took so long that this was taken back; nothing of it was done."""
+    """The request waited too long for its turn and was withdrawn; nothing of it was done."""
 
     code = "unavailable"
 

@@ -1,4 +1,4 @@
-"""What an event loop asks SQLite: a thread writes for all, and the loop itself reads.
+"""Storing and finding records in SQLite for an event loop: a thread writes, the loop reads.
 
 As one writes at a time there, more threads would only wait for each other. A record is found
 in less time than it takes to wake a thread.

@@ -32,6 +32,7 @@ ADVICE = {
 
 FORMULA = re.compile(r"'+[=+\-@\t\r]")
 _FORMULA_START = re.compile(r"'*[=+\-@\t\r]")
+_ID = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 _DIGITS = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
@@ -119,7 +120,8 @@ def _user_id(values: Mapping[str, str], user_ids: Mapping[str, int]) -> int | st
         return found
     if "user_id" not in values:
         raise InvalidLine.at("user", "This cell is empty.")
-    return _number(values["user_id"])
+    text = values["user_id"]
+    return int(text) if _ID.fullmatch(text) else text
 
 
 def _number(text: str) -> int | str:

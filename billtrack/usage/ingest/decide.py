@@ -79,13 +79,13 @@ class Group:
 
 @dataclass(slots=True)
 class Repeat:
-    """What is the same as a record before it: the place of that among the new."""
+    """A record that repeats an earlier one of its group, which is at `position` among the new."""
 
     position: int
 
 
 Answer = int | Repeat | Outcome
-"""What a record is answered with: where it stands among the new, if it is; an outcome, if known."""
+"""The position among the new records, a repeat of one of them, or an outcome that is known."""
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""What the rules are judged by.
+"""The facts by which the rules decide.
 
 States are what was so when it was seen: a user is active, a key lets in. Each knows the condition
 by which the database makes sure that it still is so, and the statement that stores records

@@ -1,4 +1,4 @@
-"""What the fields of a record may hold, in whichever form it is sent.
+"""The fields of a usage record: their types, and the functions that check them.
 
 The functions raise ValueError, the types are for schemas.
 """

@@ -32,7 +32,7 @@ MAX_ATTEMPTS = 20
 """Each failure means that another writer was faster: sixteen may be, at a month nearly full."""
 
 LARGE = 500
-"""So many records are worth a guess whether they were sent before."""
+"""From so many records on, a sample of their keys is looked up before all of them are."""
 
 _ASK_AGAIN = (
     "The database went away while storing. Send the record again under the same idempotency "
@@ -55,7 +55,8 @@ def submit(sent: Sequence[Sent], *, terms: Terms, is_whole: bool = False) -> lis
     would have been accepted come back without an id.
     """
     shaped = [Submission(one, terms) for one in sent if isinstance(one, UsageInput)]
-    is_stopped = is_whole and len(shaped) < len(sent)
+    # Where there is nothing to store, no database is asked and no writer has to wait.
+    is_stopped = not shaped or (is_whole and len(shaped) < len(sent))
     outcomes = (
         [Outcome(Status.ACCEPTED)] * len(shaped)
         if is_stopped

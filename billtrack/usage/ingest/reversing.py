@@ -16,7 +16,7 @@ from billtrack.usage.submissions import Terms
 
 
 class ReversalOfReversal(ConflictError):
-    """What was reversed stays reversed; record the usage again under a new key."""
+    """A reversal cannot be reversed; record the usage again under a new key."""
 
     code = "reversal_of_reversal"
 

@@ -1,4 +1,4 @@
-"""What follows once records are decided on, whichever way they came."""
+"""Counting decided records and keeping refused ones, for every way in."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from io import BytesIO
 import pytest
 
 from billtrack.usage.imports import packed
-from billtrack.usage.imports.columns import Columns, harmless, plain
+from billtrack.usage.imports.columns import Columns, InvalidLine, harmless, plain, to_input
 from billtrack.usage.imports.lines import CsvFile, Line, UnreadableFile
 from billtrack.usage.imports.packed import unpacked
 
@@ -151,3 +151,12 @@ def test_it_says_so_when_a_packed_file_is_damaged(cut: slice) -> None:
     whole = gzip.compress(HEADER + secrets.token_bytes(9000))
     with pytest.raises(UnreadableFile):
         list(unpacked(BytesIO(whole[:2] + whole[cut][2:])))
+
+
+@pytest.mark.parametrize("number", ["007", "+7", "7.0", "0", "٧"])
+def test_the_number_of_a_user_is_taken_only_as_it_is_shown(number: str) -> None:
+    line = {"event": "api_calls", "quantity": "05", "occurred_at": "2026-10-05T14:30:00Z"}
+    with pytest.raises(InvalidLine, match="digits only"):
+        to_input({**line, "user_id": number}, user_ids={})
+    found = to_input({**line, "user_id": "7"}, user_ids={})
+    assert (found.user_id, found.quantity) == (7, 5)

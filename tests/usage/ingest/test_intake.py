@@ -19,18 +19,20 @@ from sqlalchemy.exc import DBAPIError
 from billtrack.accounts.models import User
 from billtrack.accounts.permissions import Breadth, Reach, Role
 from billtrack.app import create_app
+from billtrack.core.errors import InvalidError
 from billtrack.core.periods import BillingCalendar, Month
 from billtrack.db import transaction
 from billtrack.extensions import current_calendar, db
 from billtrack.installation.queries import TimezoneMismatch, require_timezone
 from billtrack.provisioning.initialise import initialise
+from billtrack.usage.ingest import store
 from billtrack.usage.ingest.intake import LARGE, submit
 from billtrack.usage.ingest.reversing import reverse
 from billtrack.usage.ingest.store import postgresql, sqlite
 from billtrack.usage.models import UsageDaily, UsageKey, UsageRecord
 from billtrack.usage.outcomes import Outcome, Status
 from billtrack.usage.queries import records_by_id
-from billtrack.usage.submissions import UsageInput
+from billtrack.usage.submissions import Misshapen, UsageInput
 from tests.api.refusals import row_counts
 from tests.cast import SYSTEM, Cast, create_cast, create_record, terms
 from tests.conftest import make_settings
@@ -377,3 +379,14 @@ def assert_rollups_equal_records() -> None:
         for row in db.session.query(UsageDaily)
     }
     assert rollups == sums
+
+
+def test_what_is_no_record_asks_no_database(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise AssertionError("a writer was asked for")
+
+    monkeypatch.setattr(store, "writing", refuse)
+    sent = [Misshapen({"quantity": 0}, InvalidError("quantity: too small"))]
+    for is_whole in (False, True):
+        (outcome,) = submit(sent, terms=terms(cast.provider), is_whole=is_whole)
+        assert (outcome.status, outcome.error) == (Status.REJECTED, sent[0].error)
