@@ -10,7 +10,6 @@ from typing import Any, Protocol
 from wsgiref.types import WSGIApplication, WSGIEnvironment
 
 import structlog
-from werkzeug.exceptions import HTTPException
 
 from billtrack import streaming
 from billtrack.server.bodies import BODY_SECONDS, Body, BodyMemory, Deadlines
@@ -30,8 +29,6 @@ FastPath = Callable[[WSGIEnvironment, Body], Awaitable[Answer | None]]
 THREADS = 256
 """Most of them only wait for slow readers: WORKING_THREADS work at a time."""
 
-_SERVER_ERROR: Answer = ("500 Internal Server Error", [("Content-Type", "text/plain")], b"")
-
 
 class Gate(Protocol):
     """Decides from the head of a request how much of its body is read."""
@@ -45,8 +42,8 @@ class Gate(Protocol):
         `length` is what will come, None where nobody knows.
         """
 
-    def refuse(self, environ: WSGIEnvironment, error: HTTPException) -> Answer:
-        """Return the answer to a request whose body could not be read."""
+    def refuse(self, environ: WSGIEnvironment, error: Exception) -> Answer:
+        """Log what kept the request from the application, and return the answer to it."""
 
 
 class ServerAdapter:
@@ -71,10 +68,9 @@ class ServerAdapter:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request. A client that has gone gets no answer and ends nothing."""
         environ, channel = make_environ(scope), Channel(receive, send)
-        self._gate.prepare(environ)
         body = Body(environ, channel, self._memory, self._deadlines)
         try:
-            answer = await self._answer(environ, body, channel)
+            answer = await self._answer_or_refuse(environ, body, channel)
             if answer is not None:
                 await _send(channel, answer, close=body.is_awaited)
             if body.is_awaited:
@@ -83,18 +79,24 @@ class ServerAdapter:
             body.release()
             channel.close()
 
+    async def _answer_or_refuse(
+        self, environ: WSGIEnvironment, body: Body, channel: Channel
+    ) -> Answer | None:
+        """Return the answer, whatever fails; None once it was sent piece by piece."""
+        try:
+            self._gate.prepare(environ)
+            return await self._answer(environ, body, channel)
+        except Exception as error:  # noqa: BLE001 (answered and logged as those of the routes)
+            return self._gate.refuse(environ, error)
+
     async def _answer(
         self, environ: WSGIEnvironment, body: Body, channel: Channel
     ) -> Answer | None:
-        """Return the answer, or None once it was sent piece by piece."""
         answer = await self._fast_path(environ, body) if self._fast_path else None
         if answer is not None:
             return answer
         if body.is_awaited:
-            try:
-                await self._read(environ, body)
-            except HTTPException as error:
-                return self._gate.refuse(environ, error)
+            await self._read(environ, body)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, self._run, environ, channel, loop)
 
@@ -116,10 +118,6 @@ class ServerAdapter:
             first, second = next(rest, b""), next(rest, None)
             if second is None:
                 return begun.status, begun.headers, begun.written + first
-        except Exception:  # the app answers its own errors: this is one of the server
-            log.exception("request_failed")
-            return _SERVER_ERROR
-        else:
             _stream(chain((begun.written, first, second), rest), begun, channel, loop)
         finally:
             getattr(pieces, "close", _nothing)()

@@ -56,8 +56,8 @@ class AppGate:
             return 0
         return limit
 
-    def refuse(self, environ: WSGIEnvironment, error: HTTPException) -> Answer:
-        """Return the answer to a request whose body could not be read."""
+    def refuse(self, environ: WSGIEnvironment, error: Exception) -> Answer:
+        """Log what kept the request from the application, and return the answer to it."""
         response = http.answer_outside(self._app, environ, error, {})
         headers = response.get_wsgi_headers(environ).to_wsgi_list()
         return response.status, headers, response.get_data()

@@ -30,6 +30,7 @@ SINGLE = ("Idempotency-Key", "Authorization", "Content-Type", "Host", "Content-L
 
 SERVED = f"""
 import json, pathlib, time
+from werkzeug.exceptions import HTTPException
 from billtrack.server.adapter import ServerAdapter
 
 CALLS = pathlib.Path("calls")
@@ -84,17 +85,24 @@ async def fast_path(environ, body):
         return "201 CREATED", [("X-Way", "short")], b"short " + environ["wsgi.input"].read()
     if environ["PATH_INFO"] == "/gone":
         note("asked")
+    if environ["PATH_INFO"] == "/fail-first":
+        raise OSError("on purpose")
     return None
 
 class Gate:
     def prepare(self, environ):
-        pass
+        if environ["PATH_INFO"] == "/fail-unprepared":
+            raise ValueError("on purpose")
 
     async def body_limit(self, environ, length):
+        if environ["PATH_INFO"] == "/fail-head":
+            raise RuntimeError("on purpose")
         return {{"/unread": 0, "/large": 10 * {LIMIT}}}.get(environ["PATH_INFO"], {LIMIT})
 
     def refuse(self, environ, error):
-        return f"{{error.code}} {{error.name}}", [], error.description.encode()
+        if isinstance(error, HTTPException):
+            return f"{{error.code}} {{error.name}}", [], error.description.encode()
+        return "500 Internal Server Error", [], repr(error).encode()
 
 served = ServerAdapter(app, Gate(), fast_path, body_seconds={SECONDS}, body_memory={MEMORY})
 """
@@ -254,7 +262,7 @@ def test_it_answers_before_a_body_that_the_head_refuses(server: Server) -> None:
 
 def test_nobody_takes_an_unread_body_for_an_empty_one(server: Server) -> None:
     notes = server.notes.count("unread body")
-    assert server.ask("/unread?read", b"{}")[0].status == 500
+    assert server.ask("/unread?read", b"{}")[0].status == 503
     assert server.notes.count("unread body") == notes + 1
 
 
@@ -331,10 +339,16 @@ def test_it_answers_without_a_body(server: Server) -> None:
     assert (answer.headers["Content-Length"], body) == (str(10 * PIECE), b"")
 
 
-def test_it_answers_500_when_the_application_fails(server: Server) -> None:
-    for path in ("/fail", "/fail-later"):
-        answer, body = server.ask(path)
-        assert (answer.status, body) == (500, b"")
+def test_it_answers_whatever_fails(server: Server) -> None:
+    for path, error in (
+        ("/fail", b"RuntimeError('on purpose')"),
+        ("/fail-later", b"ValueError(\"invalid literal for int() with base 10: 'no number'\")"),
+        ("/fail-first", b"OSError('on purpose')"),
+        ("/fail-unprepared", b"ValueError('on purpose')"),
+        ("/fail-head", b"RuntimeError('on purpose')"),
+    ):
+        answer, body = server.ask(path, b"sent")
+        assert (answer.status, body) == (500, error)
     assert server.ask("/echo", b"still there")[1] == b"still there"
 
 
