@@ -1,14 +1,14 @@
 """What is served: `served` by Granian (ASGI), `app` by any WSGI server, as `flask --app wsgi`."""
 
-from billtrack.process import die_with_parent, settle
+from billtrack.platform.process import die_with_parent, settle
 
 die_with_parent()
 
 from billtrack.accounts import keys_in_use  # noqa: E402 (a server's workers tie themselves first)
 from billtrack.app import create_app  # noqa: E402
-from billtrack.config import load_settings  # noqa: E402
 from billtrack.express.in_loop import loop_lane  # noqa: E402
-from billtrack.logs import configure_logs  # noqa: E402
+from billtrack.platform.config import load_settings  # noqa: E402
+from billtrack.platform.logs import configure_logs  # noqa: E402
 from billtrack.server.adapter import ServerAdapter  # noqa: E402
 from billtrack.server.bodies import MIB  # noqa: E402
 from billtrack.server.gate import AppGate  # noqa: E402

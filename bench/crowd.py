@@ -13,15 +13,15 @@ from datetime import date, datetime, timedelta
 
 from sqlalchemy import insert, text
 
-from billtrack import audit
 from billtrack.accounts.models import User
 from billtrack.accounts.permissions import Role
-from billtrack.db import end_read, transaction
-from billtrack.extensions import db
 from billtrack.plans.models import Subscription
 from billtrack.plans.operations import create_plan, create_version, publish_version
 from billtrack.plans.queries import get_plan
 from billtrack.plans.standard import standard_charges
+from billtrack.platform import audit
+from billtrack.platform.db import end_read, transaction
+from billtrack.platform.extensions import db
 from billtrack.statements.queries import Terms
 
 DAYS_BACK = 395

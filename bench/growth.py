@@ -16,8 +16,8 @@ from bench.crowd import DAYS_BACK, INSTANT, NUMBERS, SECONDS_OF_DAY, insert_unch
 from bench.measure import Result, alternate
 from bench.places import Place, memory
 from bench.run import Run
-from billtrack.db import transaction
-from billtrack.extensions import db
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import db
 from billtrack.usage.models import UsageRecord
 
 BATCH = 1_000

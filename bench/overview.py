@@ -27,10 +27,10 @@ from bench.places import Place
 from bench.run import Run
 from billtrack.accounts.permissions import Breadth, Reach
 from billtrack.app import create_app
-from billtrack.config import Settings
 from billtrack.core.periods import DateRange, Month
-from billtrack.db import end_read, transaction
-from billtrack.extensions import current_calendar, db
+from billtrack.platform.config import Settings
+from billtrack.platform.db import end_read, transaction
+from billtrack.platform.extensions import current_calendar, db
 from billtrack.provisioning.initialise import initialise
 from billtrack.statements.queries import Terms, read_given
 from billtrack.summaries.counting import count_month

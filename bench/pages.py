@@ -7,14 +7,14 @@ from datetime import datetime
 
 from flask import current_app
 
-from billtrack import audit
 from billtrack.access import SESSION_COOKIE_KEY
 from billtrack.accounts.passwords import hash_password
 from billtrack.accounts.permissions import Role
 from billtrack.accounts.sessions import start_session
 from billtrack.customers.operations import open_account
-from billtrack.db import transaction
-from billtrack.extensions import current_calendar
+from billtrack.platform import audit
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import current_calendar
 
 PASSWORD = "a password of the bench alone"
 

@@ -19,7 +19,7 @@ from sqlalchemy import make_url
 
 from bench.cpu import family
 from bench.load import Target
-from billtrack.process import tied_command
+from billtrack.platform.process import tied_command
 from billtrack.supervisor import web_command
 from tests.scenarios.accounts import Account
 from tests.scenarios.harness import BILLTRACK, Installation, assert_all_end, eventually

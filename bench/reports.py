@@ -27,12 +27,12 @@ from sqlalchemy import select
 from billtrack.accounts.models import User
 from billtrack.accounts.permissions import Role
 from billtrack.core.periods import DateRange, Month
-from billtrack.db import transaction
 from billtrack.documents.pdf import PdfRenderer
-from billtrack.extensions import db
-from billtrack.jobs.models import Job
 from billtrack.plans import standard
 from billtrack.plans.operations import subscribe
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import db
+from billtrack.platform.jobs.models import Job
 from billtrack.provisioning.initialise import initialise
 from billtrack.reports.catalog import read_usage_report
 from billtrack.reports.models import Report

@@ -19,9 +19,9 @@ from bench.places import Place
 from bench.run import Run
 from billtrack.accounts.permissions import Role
 from billtrack.core.periods import DateRange, Month
-from billtrack.db import end_read
-from billtrack.extensions import current_calendar, db
-from billtrack.process import settle
+from billtrack.platform.db import end_read
+from billtrack.platform.extensions import current_calendar, db
+from billtrack.platform.process import settle
 from billtrack.statements.queries import Terms, list_statements
 from tests.scenarios.accounts import Account, create_account
 

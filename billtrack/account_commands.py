@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 
-from billtrack import audit
 from billtrack.accounts.api_keys import create_api_key, revoke_api_key
 from billtrack.accounts.credentials import hash_first_password
 from billtrack.accounts.key_rotation import MAX_GRACE, is_working, rotate_api_key
@@ -19,8 +18,9 @@ from billtrack.accounts.second_factor import reset
 from billtrack.app import create_app
 from billtrack.core.errors import InvalidError
 from billtrack.customers.operations import invite_account, open_account
-from billtrack.db import transaction
-from billtrack.extensions import current_calendar
+from billtrack.platform import audit
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import current_calendar
 from billtrack.terminal import Command, Commands, read_password
 
 EVERYTHING = Reach(Breadth.ALL, 0)

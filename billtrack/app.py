@@ -9,22 +9,23 @@ from apiflask import APIFlask
 from flask.json.provider import DefaultJSONProvider
 from pydantic_core import from_json
 
-from billtrack import __version__, access, http, limits
+from billtrack import __version__, access
 from billtrack.accounts.sessions import LIFETIME
 from billtrack.api.v1 import api, openapi
 from billtrack.api.v1.reference import docs
-from billtrack.config import WEB_CONNECTIONS, Settings, load_settings
 from billtrack.dashboard import dashboard
-from billtrack.db import release_session
-from billtrack.documents.storage import open_storage
-from billtrack.engines import Use, engine_options, prepare_engine
-from billtrack.extensions import REPLICA, csrf, db, make_huey, migrate
 from billtrack.health import health
-from billtrack.jobs import bell
 from billtrack.mail.transport import open_transport
-from billtrack.metrics import counting
+from billtrack.platform import http, limits
+from billtrack.platform.config import WEB_CONNECTIONS, Settings, load_settings
+from billtrack.platform.db import release_session
+from billtrack.platform.engines import Use, engine_options, prepare_engine
+from billtrack.platform.extensions import REPLICA, csrf, db, make_huey, migrate
+from billtrack.platform.jobs import bell
+from billtrack.platform.metrics import counting
+from billtrack.platform.replica import reading
+from billtrack.platform.storage.storage import open_storage
 from billtrack.present.filters import register_filters
-from billtrack.replica import reading
 from billtrack.scrape import scrape
 from billtrack.waiting import Places
 

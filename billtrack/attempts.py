@@ -18,8 +18,8 @@ from billtrack.accounts.credentials import VerifiedPassword, verify_current_pass
 from billtrack.accounts.models import User
 from billtrack.accounts.second_factor import WrongCode, note_wrong_code
 from billtrack.accounts.signing_in import CodeDue
-from billtrack.db import transaction
-from billtrack.http import client_address
+from billtrack.platform.db import transaction
+from billtrack.platform.http import client_address
 
 T = TypeVar("T")
 

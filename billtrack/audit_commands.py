@@ -7,7 +7,7 @@ import re
 import click
 
 from billtrack.app import create_app
-from billtrack.audit.verification import verify
+from billtrack.platform.audit.verification import verify
 from billtrack.terminal import Command, Commands
 
 HASH = 64

@@ -15,7 +15,7 @@ from billtrack.backups.manifest import DOCUMENTS, Manifest
 from billtrack.backups.moving import move_to_postgresql
 from billtrack.backups.restoring import restore_backup
 from billtrack.backups.taking import take_backup
-from billtrack.config import load_settings
+from billtrack.platform.config import load_settings
 from billtrack.terminal import Command, Commands
 from billtrack.usage.verification import Finding
 

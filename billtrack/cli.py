@@ -19,12 +19,12 @@ from billtrack.api.v1.openapi import document
 from billtrack.app import create_app
 from billtrack.audit_commands import audit
 from billtrack.backup_commands import backup, database, restore
-from billtrack.config import Settings, load_settings
 from billtrack.core.errors import InvalidError
 from billtrack.diagnosis import diagnose
-from billtrack.installation.queries import worker_is_alive_here
-from billtrack.logs import configure_logs, json_line
-from billtrack.metrics.sharing import shared_counts
+from billtrack.platform.config import Settings, load_settings
+from billtrack.platform.installation.queries import worker_is_alive_here
+from billtrack.platform.logs import configure_logs, json_line
+from billtrack.platform.metrics.sharing import shared_counts
 from billtrack.present.postman import collection
 from billtrack.provisioning.demo import demo_accounts, load_demo
 from billtrack.provisioning.demo_reset import remove_demo

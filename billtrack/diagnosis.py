@@ -17,18 +17,18 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from billtrack.accounts.queries import has_administrator
 from billtrack.backups.postgresql import ProgramMissing, require_program
-from billtrack.config import LOOP_CONNECTIONS, WEB_CONNECTIONS, Settings
 from billtrack.core.errors import BilltrackError
-from billtrack.db import database_now
 from billtrack.documents.pdf import missing_font_packages, require_libraries
-from billtrack.extensions import db
-from billtrack.installation.queries import require_timezone, worker_is_alive
-from billtrack.jobs.bell import queue_is_reachable
 from billtrack.mail.queries import read_outbox
 from billtrack.mail.transport import Folder, Transport
+from billtrack.platform.config import LOOP_CONNECTIONS, WEB_CONNECTIONS, Settings
+from billtrack.platform.db import database_now
+from billtrack.platform.extensions import db
+from billtrack.platform.installation.queries import require_timezone, worker_is_alive
+from billtrack.platform.jobs.bell import queue_is_reachable
+from billtrack.platform.replica.lag import MAX_LAG
+from billtrack.platform.replica.reading import find_replica_state
 from billtrack.present.sizes import file_size
-from billtrack.replica.lag import MAX_LAG
-from billtrack.replica.reading import find_replica_state
 
 MIB = 1024 * 1024
 ENOUGH_ROOM = 2 * 10**9

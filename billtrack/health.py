@@ -11,11 +11,11 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from billtrack import __version__, access
-from billtrack.db import database_now
-from billtrack.extensions import db
-from billtrack.installation.parts import is_migrated
-from billtrack.installation.queries import worker_is_alive
-from billtrack.jobs.bell import queue_is_reachable
+from billtrack.platform.db import database_now
+from billtrack.platform.extensions import db
+from billtrack.platform.installation.parts import is_migrated
+from billtrack.platform.installation.queries import worker_is_alive
+from billtrack.platform.jobs.bell import queue_is_reachable
 
 log = structlog.get_logger(__name__)
 WORD = {True: "ok", False: "down"}

@@ -21,12 +21,13 @@ from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 
-from billtrack import __version__, access, limits
-from billtrack.extensions import current_settings, db
-from billtrack.installation.parts import list_workers
-from billtrack.jobs.queries import read_queue
-from billtrack.metrics.counting import current_counts, is_shared, shared_files
-from billtrack.refusals import problem
+from billtrack import __version__, access
+from billtrack.platform import limits
+from billtrack.platform.error_responses import problem
+from billtrack.platform.extensions import current_settings, db
+from billtrack.platform.installation.parts import list_workers
+from billtrack.platform.jobs.queries import read_queue
+from billtrack.platform.metrics.counting import current_counts, is_shared, shared_files
 from billtrack.summaries.queries import find_age
 
 log = structlog.get_logger(__name__)

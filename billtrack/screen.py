@@ -6,7 +6,7 @@ import json
 import threading
 from contextlib import suppress
 
-from billtrack.logs import Format, json_line
+from billtrack.platform.logs import Format, json_line
 
 
 class Screen:

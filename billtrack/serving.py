@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from granian.cli import entrypoint
 
-from billtrack.metrics.sharing import shared_counts
+from billtrack.platform.metrics.sharing import shared_counts
 
 
 def main() -> None:

@@ -20,9 +20,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
-from billtrack.config import Settings
-from billtrack.logs import Format
-from billtrack.process import tied_command
+from billtrack.platform.config import Settings
+from billtrack.platform.logs import Format
+from billtrack.platform.process import tied_command
 from billtrack.screen import Screen
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent

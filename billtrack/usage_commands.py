@@ -12,13 +12,13 @@ from typing import BinaryIO, TextIO
 
 import click
 
-from billtrack import audit
 from billtrack.accounts.permissions import Permission, Role, granted
 from billtrack.accounts.queries import find_user_by_email
 from billtrack.app import create_app
 from billtrack.core.errors import InvalidError
-from billtrack.db import transaction
-from billtrack.extensions import current_calendar
+from billtrack.platform import audit
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import current_calendar
 from billtrack.terminal import Command, Commands
 from billtrack.usage.imports.refused import RefusedLines
 from billtrack.usage.imports.taking import Door, UsageFile

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from billtrack import audit
 from billtrack.accounts.models import User
 from billtrack.accounts.permissions import Breadth, Reach
 from billtrack.accounts.queries import find_user_by_email
@@ -15,7 +14,8 @@ from billtrack.app import create_app
 from billtrack.core.errors import InvalidError
 from billtrack.customers.erasure import erase_account
 from billtrack.customers.export import note_export, stream_export
-from billtrack.db import transaction
+from billtrack.platform import audit
+from billtrack.platform.db import transaction
 from billtrack.terminal import Commands, confirm
 
 EVERYTHING = Reach(Breadth.ALL, 0)

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterable
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from billtrack.config import WORKING_THREADS
+from billtrack.platform.config import WORKING_THREADS
 
 
 class Places:

@@ -20,18 +20,18 @@ from billtrack.accounts.pending_sign_ins import forget_expired_sign_ins
 from billtrack.accounts.recovery import PASSWORD_REQUEST, answer_request
 from billtrack.accounts.throttle import forget_old_tries
 from billtrack.app import create_app
-from billtrack.config import Settings
 from billtrack.customers.erasure import ERASURE, Eraser
-from billtrack.db import database_now, transaction
 from billtrack.documents.pdf import PdfRenderer, RenderingUnavailable
-from billtrack.extensions import current_calendar, db
-from billtrack.installation.operations import beat
-from billtrack.installation.queries import machine_name
-from billtrack.jobs.bell import RUNNER, hush, mend_queue, queue_is_reachable
-from billtrack.jobs.operations import renew_leases, sweep
-from billtrack.jobs.runner import Runner
 from billtrack.mail.operations import LETTER
 from billtrack.mail.sending import LetterSender
+from billtrack.platform.config import Settings
+from billtrack.platform.db import database_now, transaction
+from billtrack.platform.extensions import current_calendar, db
+from billtrack.platform.installation.operations import beat
+from billtrack.platform.installation.queries import machine_name
+from billtrack.platform.jobs.bell import RUNNER, hush, mend_queue, queue_is_reachable
+from billtrack.platform.jobs.operations import renew_leases, sweep
+from billtrack.platform.jobs.runner import Runner
 from billtrack.reports.build import UsageReportBuilder
 from billtrack.reports.operations import USAGE_REPORT
 from billtrack.reports.retention import keep_removing_old_files

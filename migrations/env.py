@@ -7,8 +7,8 @@ from typing import Any
 from alembic import context
 from sqlalchemy import text
 
-from billtrack.engines import POSTGRESQL_WRITES
-from billtrack.extensions import db
+from billtrack.platform.engines import POSTGRESQL_WRITES
+from billtrack.platform.extensions import db
 from billtrack.usage.models import KEY_PARTITIONS
 
 LOCK = 6_009_000_001

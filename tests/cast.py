@@ -10,15 +10,15 @@ from flask import current_app
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from billtrack import audit
 from billtrack.accounts.api_keys import create_api_key
 from billtrack.accounts.models import User
 from billtrack.accounts.passwords import hash_password
 from billtrack.accounts.permissions import Breadth, Reach, Role
 from billtrack.accounts.tokens import start_family
 from billtrack.customers.operations import open_account
-from billtrack.db import transaction
-from billtrack.extensions import current_calendar
+from billtrack.platform import audit
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import current_calendar
 from billtrack.usage.imports.operations import request_import, store_file
 from billtrack.usage.ingest.intake import submit, submit_one
 from billtrack.usage.journal.rejected import RejectedFilter, list_rejected

@@ -15,8 +15,8 @@ from flask.testing import FlaskClient
 from pydantic import SecretStr
 
 from billtrack.app import create_app
-from billtrack.config import Settings
-from billtrack.extensions import db
+from billtrack.platform.config import Settings
+from billtrack.platform.extensions import db
 from billtrack.provisioning.initialise import initialise
 from tests import selection
 from tests.cast import Cast, create_cast

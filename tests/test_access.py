@@ -20,12 +20,12 @@ from billtrack.accounts import sessions
 from billtrack.accounts.api_keys import create_api_key, revoke_api_key
 from billtrack.accounts.models import ApiKey, TokenFamily, User, UserSession
 from billtrack.accounts.permissions import READ_ONLY, Breadth, Reach, Role
-from billtrack.audit import Actor
 from billtrack.core.periods import Month
-from billtrack.db import transaction
-from billtrack.extensions import current_calendar, db
-from billtrack.jobs.models import Job
 from billtrack.plans.operations import create_plan, create_version, publish_version, subscribe
+from billtrack.platform.audit import Actor
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import current_calendar, db
+from billtrack.platform.jobs.models import Job
 from billtrack.reports.operations import request_report
 from billtrack.usage.journal.writing import write_noted
 from tests.cast import SYSTEM, Cast, Member, as_person, create_import, create_record, create_refused

@@ -23,10 +23,10 @@ import pytest
 from apiflask import APIFlask
 
 from billtrack import cli
-from billtrack.config import Settings
-from billtrack.db import transaction
 from billtrack.diagnosis import diagnose
-from billtrack.installation.operations import beat
+from billtrack.platform.config import Settings
+from billtrack.platform.db import transaction
+from billtrack.platform.installation.operations import beat
 from billtrack.supervisor import PROJECT_DIR
 from tests.cast import Cast
 from tests.conftest import SECRET
@@ -175,7 +175,10 @@ def test_a_second_factor_is_reset(terminal: Terminal) -> None:
     user_id = create_user(terminal)
     reset = ("second-factor", "reset", "--email")
     assert terminal.run(*reset, "clock@x.example").refuses("has no second factor")
-    with closing(sqlite3.connect(terminal.folder / "data" / "billtrack.db")) as database, database:
+    with (
+        closing(sqlite3.connect(terminal.folder / "data" / "billtrack.db")) as database,
+        database,
+    ):
         row = (user_id, b"x" * 48, "2026-11-25 12:00:00", "2026-11-25 12:00:00", 1)
         database.execute("INSERT INTO second_factors VALUES (?, ?, ?, ?, ?)", row)
     assert "The password alone opens" in terminal.run(*reset, "Clock@X.example").out
@@ -412,7 +415,10 @@ def test_a_backup_is_written_restored_and_refused_where_something_is(terminal: T
 
 def test_a_restore_ends_with_1_when_rollups_differ(terminal: Terminal) -> None:
     user_id = create_user(terminal, role="customer")
-    with closing(sqlite3.connect(terminal.folder / "data" / "billtrack.db")) as database, database:
+    with (
+        closing(sqlite3.connect(terminal.folder / "data" / "billtrack.db")) as database,
+        database,
+    ):
         row = (user_id, "2026-11-02")
         database.execute("INSERT INTO usage_daily VALUES (?, 1, '', ?, 500, 2)", row)
     assert terminal.run("backup", "b.tar").code == 0
@@ -493,7 +499,10 @@ def test_verify_names_rollups_that_differ_and_repairs_them(terminal: Terminal) -
     user_id = create_user(terminal, role="customer")
     sound = terminal.run("verify")
     assert (sound.code, sound.out) == (0, "0 rollups of 1 users equal their records.\n")
-    with closing(sqlite3.connect(terminal.folder / "data" / "billtrack.db")) as database, database:
+    with (
+        closing(sqlite3.connect(terminal.folder / "data" / "billtrack.db")) as database,
+        database,
+    ):
         row = (user_id, "2026-11-02")
         database.execute("INSERT INTO usage_daily VALUES (?, 1, '', ?, 500, 2)", row)
     difference = (

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from billtrack.app import create_app
-from billtrack.extensions import db
+from billtrack.platform.extensions import db
 from tests.cast import create_cast, create_record
 from tests.conftest import make_settings
 from tests.services import DatabaseCopies, PostgresServer

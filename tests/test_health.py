@@ -10,9 +10,9 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from billtrack.app import create_app
-from billtrack.config import Settings
-from billtrack.db import transaction
-from billtrack.extensions import db
+from billtrack.platform.config import Settings
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import db
 from tests.conftest import make_settings
 
 LIVE = "/api/v1/health/live"

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from billtrack import supervisor
-from billtrack.config import Settings
+from billtrack.platform.config import Settings
 from billtrack.supervisor import PROJECT_DIR, find_port_problem
 from tests.scenarios.harness import is_alive
 from tests.services.processes import free_port
@@ -70,7 +70,7 @@ while True:
 # Starts a process of its own by multiprocessing, as Granian does, and names its pid.
 FORKING = """
 import multiprocessing, os, sys, time
-from billtrack.process import die_with_parent
+from billtrack.platform.process import die_with_parent
 def serve():
     die_with_parent()
     print("forked", os.getpid(), flush=True)
@@ -80,7 +80,7 @@ multiprocessing.get_context("fork").Process(target=serve).start()
 
 
 WSGI = """
-from billtrack.process import die_with_parent
+from billtrack.platform.process import die_with_parent
 die_with_parent()
 async def served(scope, receive, send):
     await send({"type": "http.response.start", "status": 200, "headers": []})

@@ -9,7 +9,7 @@ from io import BytesIO
 from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from billtrack.config import WORKING_THREADS
+from billtrack.platform.config import WORKING_THREADS
 from billtrack.waiting import Places
 from tests.scenarios.harness import eventually
 

@@ -15,7 +15,6 @@ from typing import ParamSpec, TypeVar
 from flask import Flask, Request, current_app, g, request
 from structlog.contextvars import bind_contextvars
 
-from billtrack import audit, limits
 from billtrack.access.credentials import (
     SESSION_COOKIE_KEY,
     bearer_secret,
@@ -29,8 +28,9 @@ from billtrack.access.principal import Principal
 from billtrack.accounts import keys_in_use
 from billtrack.accounts.permissions import Permission, Reach
 from billtrack.core.errors import UnauthenticatedError
-from billtrack.http import client_address, plain_address
-from billtrack.limits import Budget
+from billtrack.platform import audit, limits
+from billtrack.platform.http import client_address, plain_address
+from billtrack.platform.limits import Budget
 
 __all__ = [
     "PERMISSION_ATTRIBUTE",

@@ -11,7 +11,7 @@ from billtrack.accounts import access_tokens, api_keys, sessions
 from billtrack.accounts.key_format import is_api_key
 from billtrack.accounts.permissions import Role
 from billtrack.core.errors import UnauthenticatedError
-from billtrack.db import transaction
+from billtrack.platform.db import transaction
 
 SESSION_COOKIE_KEY = "sid"
 

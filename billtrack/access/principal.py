@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from billtrack.accounts.permissions import Permission, Reach, Role, grantable_scopes, granted
 from billtrack.core.errors import ForbiddenError
-from billtrack.limits import Budget
+from billtrack.platform.limits import Budget
 
 
 @dataclass(frozen=True, slots=True)

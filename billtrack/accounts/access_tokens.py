@@ -20,9 +20,9 @@ import jwt
 from sqlalchemy import bindparam, select
 
 from billtrack.accounts.models import TokenFamily, User
-from billtrack.direct import read_now
-from billtrack.extensions import current_settings
-from billtrack.secret_values import parse_keys
+from billtrack.platform.driver import read_now
+from billtrack.platform.extensions import current_settings
+from billtrack.platform.secrets import parse_keys
 
 ALGORITHM = "HS256"
 TYPE = "at+jwt"

@@ -10,15 +10,15 @@ from typing import Any
 
 from sqlalchemy import Engine, update
 
-from billtrack import audit
 from billtrack.accounts import seen_keys
 from billtrack.accounts.authority import lock_user, require_key_change
 from billtrack.accounts.key_format import API_KEY, digest, is_api_key, new_secret
 from billtrack.accounts.models import ApiKey, User
 from billtrack.accounts.permissions import Reach, Role, grantable_scopes
 from billtrack.core.errors import InvalidError, NotFoundError
-from billtrack.direct import ask_driver, ask_sqlite, is_postgresql
-from billtrack.extensions import db
+from billtrack.platform import audit
+from billtrack.platform.driver import ask_driver, ask_sqlite, is_postgresql
+from billtrack.platform.extensions import db
 
 SHOWN_CHARACTERS = 14
 SEEN_INTERVAL = timedelta(minutes=1)

@@ -7,7 +7,7 @@ from billtrack.accounts.models import User
 from billtrack.accounts.passwords import verify_password
 from billtrack.accounts.queries import find_user_by_email
 from billtrack.core.errors import UnauthenticatedError
-from billtrack.extensions import db
+from billtrack.platform.extensions import db
 
 
 class SignInRefused(UnauthenticatedError):

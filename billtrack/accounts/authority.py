@@ -15,7 +15,7 @@ from billtrack.accounts.models import User
 from billtrack.accounts.permissions import MANAGED_ROLES, Breadth, Reach, Role, grantable_scopes
 from billtrack.accounts.queries import UserNotFound, within
 from billtrack.core.errors import ForbiddenError
-from billtrack.extensions import db
+from billtrack.platform.extensions import db
 
 Rule = Callable[[User, Reach], None]
 """A check of one kind of change: raises ForbiddenError unless the API key of the reach may."""

@@ -13,8 +13,8 @@ from sqlalchemy import delete, select, update
 
 from billtrack.accounts.models import CommandKey
 from billtrack.core.errors import ConflictError
-from billtrack.db import insert_ignore
-from billtrack.extensions import current_settings, db
+from billtrack.platform.db import insert_ignore
+from billtrack.platform.extensions import current_settings, db
 
 KEPT = timedelta(hours=24)
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from billtrack import audit
 from billtrack.accounts.links import end_links
 from billtrack.accounts.models import User
 from billtrack.accounts.operations import checked_name, normalize_email
 from billtrack.accounts.passwords import HashedPassword, hash_password, verify_password
 from billtrack.accounts.sessions import renew_secret, revoke_other_sessions
 from billtrack.core.errors import InvalidError
-from billtrack.extensions import db
+from billtrack.platform import audit
+from billtrack.platform.extensions import db
 
 
 class WrongPassword(InvalidError):

@@ -24,9 +24,9 @@ from billtrack.accounts.models import (
 from billtrack.accounts.permissions import Role
 from billtrack.accounts.recovery import PASSWORD_REQUEST
 from billtrack.accounts.second_factor import forget_second_factor
-from billtrack.audit.models import AuditPersonalValue
-from billtrack.extensions import db
-from billtrack.jobs.models import Job
+from billtrack.platform.audit.models import AuditPersonalValue
+from billtrack.platform.extensions import db
+from billtrack.platform.jobs.models import Job
 
 DOMAIN = "erased.invalid"
 """No mail goes to addresses below .invalid, and nobody can open an account with one."""

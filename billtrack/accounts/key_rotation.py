@@ -11,13 +11,13 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import update
 
-from billtrack import audit
 from billtrack.accounts.api_keys import create_api_key, lock_api_key
 from billtrack.accounts.models import ApiKey, User
 from billtrack.accounts.permissions import Reach, Role, grantable_scopes
 from billtrack.core.errors import ConflictError, ForbiddenError
-from billtrack.db import row_count
-from billtrack.extensions import db
+from billtrack.platform import audit
+from billtrack.platform.db import row_count
+from billtrack.platform.extensions import db
 
 DEFAULT_GRACE = timedelta(days=1)
 MAX_GRACE = timedelta(days=7)

@@ -16,11 +16,11 @@ from flask import Flask, current_app
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from billtrack import limits
 from billtrack.accounts import seen_keys
 from billtrack.accounts.key_format import digest
 from billtrack.accounts.models import ApiKey
-from billtrack.extensions import db
+from billtrack.platform import limits
+from billtrack.platform.extensions import db
 
 log = structlog.get_logger(__name__)
 

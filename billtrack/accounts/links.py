@@ -13,14 +13,15 @@ from enum import StrEnum
 
 from sqlalchemy import ColumnElement, and_, func, select, update
 
-from billtrack import audit, mail
+from billtrack import mail
 from billtrack.accounts.models import OneTimeLink, User
 from billtrack.core.errors import ConflictError, NotFoundError
-from billtrack.db import row_count
-from billtrack.extensions import db
 from billtrack.mail.models import Letter
 from billtrack.mail.operations import Recipient
 from billtrack.mail.secrets import hash_secret, new_seed, secret_of
+from billtrack.platform import audit
+from billtrack.platform.db import row_count
+from billtrack.platform.extensions import db
 
 
 class Purpose(StrEnum):

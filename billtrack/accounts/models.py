@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from billtrack.db import Base, BigId, JsonObject, UTCDateTime
+from billtrack.platform.db import Base, BigId, JsonObject, UTCDateTime
 
 
 class User(Base):

@@ -7,7 +7,6 @@ from datetime import datetime
 from email_validator import EmailNotValidError, validate_email
 from sqlalchemy import Select, select
 
-from billtrack import audit
 from billtrack.accounts.api_keys import revoke_api_key
 from billtrack.accounts.authority import (
     Rule,
@@ -24,7 +23,8 @@ from billtrack.accounts.permissions import Breadth, Reach, Role
 from billtrack.accounts.queries import find_user_by_email, get_user
 from billtrack.accounts.sessions import revoke_other_sessions
 from billtrack.core.errors import ConflictError, InvalidError
-from billtrack.extensions import db
+from billtrack.platform import audit
+from billtrack.platform.extensions import db
 
 MAX_NAME_LENGTH = 200
 

@@ -17,9 +17,9 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 from billtrack.accounts.guessing import is_guessable
 from billtrack.core.errors import InvalidError
-from billtrack.db import end_read
-from billtrack.engines import WRITES
-from billtrack.extensions import db
+from billtrack.platform.db import end_read
+from billtrack.platform.engines import WRITES
+from billtrack.platform.extensions import db
 
 MIN_LENGTH = 12
 MAX_LENGTH = 256

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, and_, delete, select
 
 from billtrack.accounts.models import PendingSignIn, User
 from billtrack.core.errors import UnauthenticatedError
-from billtrack.extensions import db
+from billtrack.platform.extensions import db
 
 LIFETIME = timedelta(minutes=5)
 

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Select, and_, bindparam, func, not_, or_, 
 from billtrack.accounts.models import ApiKey, OneTimeLink, User
 from billtrack.accounts.permissions import MANAGED_ROLES, Breadth, Reach, Role
 from billtrack.core.errors import NotFoundError
-from billtrack.extensions import db
+from billtrack.platform.extensions import db
 
 CHUNK = 500
 SORTS = {"name": User.name, "email": User.email, "created_at": User.created_at, "id": User.id}

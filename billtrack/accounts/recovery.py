@@ -9,7 +9,6 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 
-from billtrack import audit
 from billtrack.accounts.authority import lock_user, require_sign_in_change
 from billtrack.accounts.credentials import set_password
 from billtrack.accounts.links import Purpose, TooManyLinks, send_link, use_link
@@ -18,11 +17,12 @@ from billtrack.accounts.passwords import HashedPassword
 from billtrack.accounts.permissions import Reach
 from billtrack.accounts.queries import find_user, find_user_by_email
 from billtrack.core.errors import ConflictError, UnavailableError
-from billtrack.db import database_now
-from billtrack.extensions import db
-from billtrack.jobs.operations import enqueue, forget_payload
-from billtrack.jobs.queries import count_queued
-from billtrack.jobs.runner import Run
+from billtrack.platform import audit
+from billtrack.platform.db import database_now
+from billtrack.platform.extensions import db
+from billtrack.platform.jobs.operations import enqueue, forget_payload
+from billtrack.platform.jobs.queries import count_queued
+from billtrack.platform.jobs.runner import Run
 
 PASSWORD_REQUEST = "password_request"  # noqa: S105 (no password)
 """The kind of the job that looks who has forgotten a password."""

@@ -15,8 +15,8 @@ from datetime import datetime
 from sqlalchemy import delete, func, select, update
 
 from billtrack.accounts.models import RecoveryCode
-from billtrack.db import row_count
-from billtrack.extensions import db
+from billtrack.platform.db import row_count
+from billtrack.platform.extensions import db
 
 HOW_MANY = 10
 FEW = 3

@@ -14,7 +14,6 @@ from enum import StrEnum
 import structlog
 from sqlalchemy import delete, select, update
 
-from billtrack import audit
 from billtrack.accounts.authority import lock_user, require_sign_in_change
 from billtrack.accounts.credentials import VerifiedPassword, lock_verified
 from billtrack.accounts.models import SecondFactor, User
@@ -30,8 +29,9 @@ from billtrack.accounts.second_factor_letters import Event, tell_owner
 from billtrack.accounts.second_factor_secrets import find_step, new_secret, seal, unseal
 from billtrack.accounts.sessions import renew_secret, revoke_other_sessions
 from billtrack.core.errors import ConflictError, ForbiddenError, InvalidError
-from billtrack.db import row_count
-from billtrack.extensions import db
+from billtrack.platform import audit
+from billtrack.platform.db import row_count
+from billtrack.platform.extensions import db
 
 PROPOSAL_LIFETIME = timedelta(minutes=15)
 _DIGITS = re.compile(r"[0-9]{6}", re.ASCII)

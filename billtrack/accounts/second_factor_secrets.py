@@ -17,7 +17,7 @@ import pyotp
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from billtrack.extensions import current_settings
+from billtrack.platform.extensions import current_settings
 
 SECRET_BYTES = 20
 """As RFC 4226 recommends; every app on a telephone takes it."""

@@ -9,13 +9,13 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, and_, select, update
 
-from billtrack import audit
 from billtrack.accounts.models import User, UserSession
 from billtrack.accounts.pending_sign_ins import end_pending_sign_ins
 from billtrack.accounts.tokens import revoke_families
 from billtrack.core.errors import NotFoundError
-from billtrack.db import row_count
-from billtrack.extensions import db
+from billtrack.platform import audit
+from billtrack.platform.db import row_count
+from billtrack.platform.extensions import db
 
 LIFETIME = timedelta(days=14)
 IDLE_LIMIT = timedelta(hours=12)

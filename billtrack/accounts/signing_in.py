@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from billtrack import audit
 from billtrack.accounts.authentication import authenticate
 from billtrack.accounts.credentials import VerifiedPassword
 from billtrack.accounts.models import User
 from billtrack.accounts.pending_sign_ins import begin_sign_in, take_pending_user
 from billtrack.accounts.second_factor import Proof, find_second_factor, use_code
+from billtrack.platform import audit
 
 
 @dataclass(frozen=True, slots=True)

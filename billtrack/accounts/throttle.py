@@ -19,12 +19,12 @@ from hashlib import blake2b
 from sqlalchemy import case, delete, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from billtrack import audit
 from billtrack.accounts.models import SignInTry
 from billtrack.core.addresses import network_of
 from billtrack.core.errors import TooManyRequestsError
-from billtrack.direct import is_postgresql
-from billtrack.extensions import db
+from billtrack.platform import audit
+from billtrack.platform.driver import is_postgresql
+from billtrack.platform.extensions import db
 
 WINDOW = timedelta(minutes=15)
 MOST_HERE = 5

@@ -15,13 +15,13 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, and_, delete, select, update
 
-from billtrack import audit
 from billtrack.accounts import access_tokens
 from billtrack.accounts.key_format import new_secret
 from billtrack.accounts.models import RefreshToken, TokenFamily, User
 from billtrack.core.errors import NotFoundError, UnauthenticatedError
-from billtrack.db import row_count
-from billtrack.extensions import db
+from billtrack.platform import audit
+from billtrack.platform.db import row_count
+from billtrack.platform.extensions import db
 
 PREFIX = "bt_refresh_"
 LIFETIME = timedelta(days=30)

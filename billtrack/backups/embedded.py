@@ -11,7 +11,7 @@ from sqlalchemy import NullPool, create_engine
 
 from billtrack.backups.totals import Facts, read_facts
 from billtrack.core.errors import BilltrackError, ConflictError
-from billtrack.extensions import db
+from billtrack.platform.extensions import db
 
 
 class DatabaseDamaged(BilltrackError):

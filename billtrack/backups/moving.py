@@ -20,11 +20,11 @@ from billtrack.backups import postgresql
 from billtrack.backups.contents import Contents
 from billtrack.backups.running import IsRunning, require_stopped
 from billtrack.backups.totals import recorded_totals, rolled_up_totals
-from billtrack.config import Settings
 from billtrack.core.errors import BilltrackError, InvalidError
-from billtrack.db import transaction
-from billtrack.extensions import current_calendar, db, metadata
-from billtrack.installation.parts import get_database_state
+from billtrack.platform.config import Settings
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import current_calendar, db, metadata
+from billtrack.platform.installation.parts import get_database_state
 from billtrack.usage.verification import Finding, verify
 
 AT_ONCE = 5_000

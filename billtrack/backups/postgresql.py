@@ -13,8 +13,8 @@ from sqlalchemy import Connection, func, inspect, select, text
 
 from billtrack.backups.totals import Facts, read_facts
 from billtrack.core.errors import BilltrackError, ConflictError
-from billtrack.engines import POSTGRESQL_READS, POSTGRESQL_WRITES
-from billtrack.extensions import db
+from billtrack.platform.engines import POSTGRESQL_READS, POSTGRESQL_WRITES
+from billtrack.platform.extensions import db
 
 _OTHERS = """SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
     AND backend_type = 'client backend' AND pid <> pg_backend_pid()"""

@@ -23,11 +23,11 @@ from billtrack.backups.archive import Backup, open_backup
 from billtrack.backups.manifest import DATABASES, DOCUMENTS, SECRETS, BackupRefused, Manifest
 from billtrack.backups.running import require_stopped
 from billtrack.backups.totals import take_totals
-from billtrack.config import Settings
 from billtrack.core.errors import BilltrackError, ConflictError
-from billtrack.documents.storage import DocumentGone, Storage, StorageFailed
-from billtrack.extensions import current_calendar, db
-from billtrack.installation.parts import knows_migration
+from billtrack.platform.config import Settings
+from billtrack.platform.extensions import current_calendar, db
+from billtrack.platform.installation.parts import knows_migration
+from billtrack.platform.storage.storage import DocumentGone, Storage, StorageFailed
 from billtrack.provisioning.initialise import alone
 from billtrack.usage.verification import Finding, verify
 

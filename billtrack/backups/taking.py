@@ -18,8 +18,8 @@ from billtrack.backups import embedded, postgresql
 from billtrack.backups.archive import ArchiveWriter
 from billtrack.backups.manifest import DATABASES, DOCUMENTS, SECRETS, Manifest
 from billtrack.core.errors import BilltrackError, ConflictError
-from billtrack.documents.storage import DocumentGone, Storage
-from billtrack.extensions import db
+from billtrack.platform.extensions import db
+from billtrack.platform.storage.storage import DocumentGone, Storage
 
 WORKSHOP = ".billtrack-backup-"
 """How folders begin that backups are made in, beside where they will lie."""

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, func, inspect, select, table
 
 from billtrack.backups.manifest import Totals, UsageTotal
 from billtrack.core.errors import InvalidError
-from billtrack.installation.models import Installation
+from billtrack.platform.installation.models import Installation
 from billtrack.reports.models import Report
 from billtrack.usage.models import KEY_PARTITIONS, Meter, UsageDaily, UsageRecord
 

@@ -1,7 +1,7 @@
 """The few categories every expected error of billtrack belongs to.
 
 A capability subclasses the category that fits and gives it a stable `code`;
-`billtrack.http` maps categories, and nothing else, to HTTP answers. A code is
+`billtrack.platform.http` maps categories, and nothing else, to HTTP answers. A code is
 API: it never changes meaning once released.
 """
 

@@ -13,25 +13,25 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import select
 
-from billtrack import audit
 from billtrack.accounts import erasure
 from billtrack.accounts.authority import require_sign_in_change
 from billtrack.accounts.models import User
 from billtrack.accounts.operations import lock_removable_user, require_another_administrator
 from billtrack.accounts.permissions import Reach
-from billtrack.audit.operations import erase_personal_values
 from billtrack.core.errors import ConflictError
-from billtrack.db import database_now, transaction
-from billtrack.direct import truncate_log
-from billtrack.documents.storage import Storage
-from billtrack.extensions import db
-from billtrack.jobs.models import Job
-from billtrack.jobs.operations import enqueue
-from billtrack.jobs.runner import Run, TryLater
 from billtrack.mail.operations import erase_letters
 from billtrack.mail.queries import list_letters_about
 from billtrack.mail.sending import name_of
 from billtrack.mail.transport import Transport
+from billtrack.platform import audit
+from billtrack.platform.audit.operations import erase_personal_values
+from billtrack.platform.db import database_now, transaction
+from billtrack.platform.driver import truncate_log
+from billtrack.platform.extensions import db
+from billtrack.platform.jobs.models import Job
+from billtrack.platform.jobs.operations import enqueue
+from billtrack.platform.jobs.runner import Run, TryLater
+from billtrack.platform.storage.storage import Storage
 from billtrack.reports.erasure import forget_files, remove_files
 from billtrack.usage.erasure import erase_free_text, forget_refused, forget_rejected
 

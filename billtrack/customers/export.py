@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
-from billtrack import audit
 from billtrack.accounts.models import User
 from billtrack.accounts.permissions import Reach
 from billtrack.accounts.queries import UserNotFound, find_user
 from billtrack.customers.holdings import HOLDINGS, Rows
-from billtrack.extensions import db
+from billtrack.platform import audit
+from billtrack.platform.extensions import db
 
 BATCH = 1_000
 """Rows in memory at once."""

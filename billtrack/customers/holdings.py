@@ -12,10 +12,10 @@ from typing import Any
 from sqlalchemy import Select, or_, select
 
 from billtrack.accounts.models import ApiKey, OneTimeLink, TokenFamily, User, UserSession
-from billtrack.audit.models import AuditEntry, AuditPersonalValue
-from billtrack.jobs.models import Job
 from billtrack.mail.models import Letter
 from billtrack.plans.models import Plan, PlanVersion, Subscription
+from billtrack.platform.audit.models import AuditEntry, AuditPersonalValue
+from billtrack.platform.jobs.models import Job
 from billtrack.reports.models import Report
 from billtrack.usage.imports.models import UsageImport
 from billtrack.usage.journal.models import RejectedRecord

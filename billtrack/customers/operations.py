@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from billtrack import audit
 from billtrack.accounts import operations
 from billtrack.accounts.models import User
 from billtrack.accounts.operations import create_user
@@ -15,6 +14,7 @@ from billtrack.core.periods import BillingCalendar, Month
 from billtrack.plans import standard
 from billtrack.plans.operations import subscribe
 from billtrack.plans.queries import list_subscriptions
+from billtrack.platform import audit
 
 
 def open_account(

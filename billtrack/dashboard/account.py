@@ -21,8 +21,8 @@ from billtrack.dashboard.accounts import ROLES, account_view, role_choices
 from billtrack.dashboard.blueprint import dashboard
 from billtrack.dashboard.forms import show_error
 from billtrack.dashboard.settings import render_section
-from billtrack.db import transaction
-from billtrack.extensions import current_calendar
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import current_calendar
 
 
 @dashboard.get("/settings/accounts/<id:user_id>")

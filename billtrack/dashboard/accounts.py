@@ -22,8 +22,8 @@ from billtrack.dashboard.blueprint import dashboard
 from billtrack.dashboard.forms import show_error
 from billtrack.dashboard.numbers import read_number
 from billtrack.dashboard.settings import render_section
-from billtrack.db import transaction
-from billtrack.extensions import current_calendar
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import current_calendar
 
 PAGE_SIZE = 25
 MAX_PAGE = 10_000

@@ -18,7 +18,7 @@ from billtrack.accounts.queries import users_by_id
 from billtrack.dashboard.api_keys import key_view, made_answer, show_secret, without_secret
 from billtrack.dashboard.blueprint import dashboard
 from billtrack.dashboard.settings_forms import RotateKeyForm
-from billtrack.db import transaction
+from billtrack.platform.db import transaction
 
 
 @dashboard.get("/settings/api-keys/<id:key_id>/rotate")

@@ -23,7 +23,7 @@ from billtrack.dashboard.forms import show_error
 from billtrack.dashboard.numbers import read_number
 from billtrack.dashboard.settings import render_section
 from billtrack.dashboard.settings_forms import AccountForm, ApiKeyForm, scope_name
-from billtrack.db import transaction
+from billtrack.platform.db import transaction
 
 PAGE_SIZE = 25
 MAX_PAGE = 10_000

@@ -15,14 +15,14 @@ from billtrack import access
 from billtrack.accounts.models import User
 from billtrack.accounts.permissions import Permission
 from billtrack.accounts.queries import find_ids_by_email, users_by_id
-from billtrack.audit.queries import EntryFilter, EntryView, known_actions, list_entries
 from billtrack.core.periods import DateRange
 from billtrack.dashboard.blueprint import dashboard
 from billtrack.dashboard.fields import FIRST_DAY, LAST_DAY, ChoiceField, DayField
 from billtrack.dashboard.forms import validate_range
 from billtrack.dashboard.numbers import read_number
 from billtrack.dashboard.settings import render_section
-from billtrack.extensions import current_calendar
+from billtrack.platform.audit.queries import EntryFilter, EntryView, known_actions, list_entries
+from billtrack.platform.extensions import current_calendar
 
 PAGE_SIZE = 50
 LONGEST_WORD = 64

@@ -17,9 +17,9 @@ from billtrack.accounts.queries import SORTS, UserFilter, list_users, page_users
 from billtrack.core.periods import DateRange, Month
 from billtrack.dashboard.blueprint import dashboard
 from billtrack.dashboard.numbers import read_number
-from billtrack.extensions import current_calendar, current_settings
 from billtrack.plans.queries import plans_on
-from billtrack.replica.reading import may_be_old
+from billtrack.platform.extensions import current_calendar, current_settings
+from billtrack.platform.replica.reading import may_be_old
 from billtrack.statements.queries import Terms, list_statements
 from billtrack.summaries.figures import CustomerCost
 from billtrack.summaries.queries import is_small, list_costs

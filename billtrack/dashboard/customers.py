@@ -20,8 +20,8 @@ from billtrack.core.periods import Month
 from billtrack.dashboard.blueprint import dashboard
 from billtrack.dashboard.jobs import job_view
 from billtrack.dashboard.ranges import Asked, bars, by_month, customer_presets, read_asked
-from billtrack.extensions import current_calendar, current_settings
 from billtrack.plans.queries import plan_on
+from billtrack.platform.extensions import current_calendar, current_settings
 from billtrack.present.curves import tier_curve
 from billtrack.present.drawings import Drawing
 from billtrack.present.filters import MeterView, money, quantity, unit_suffix

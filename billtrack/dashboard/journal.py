@@ -16,7 +16,7 @@ from billtrack.core.periods import DateRange
 from billtrack.dashboard.blueprint import dashboard
 from billtrack.dashboard.numbers import read_number
 from billtrack.dashboard.ranges import Asked, bars
-from billtrack.extensions import current_calendar, current_settings
+from billtrack.platform.extensions import current_calendar, current_settings
 from billtrack.present.drawings import Drawing
 from billtrack.present.filters import count
 from billtrack.present.journal import reason_rows, silent_rows

@@ -19,8 +19,9 @@ from billtrack.dashboard.blueprint import dashboard
 from billtrack.dashboard.jobs import job_view
 from billtrack.dashboard.journal import silent_sources
 from billtrack.dashboard.periods import MONTHS_OFFERED, read_month
-from billtrack.extensions import current_calendar, current_settings
-from billtrack.installation.queries import has_demo_data
+from billtrack.platform.extensions import current_calendar, current_settings
+from billtrack.platform.installation.queries import has_demo_data
+from billtrack.platform.replica.reading import may_be_old
 from billtrack.present.filters import MeterView
 from billtrack.present.filters import month as month_name
 from billtrack.present.overview import (
@@ -31,7 +32,6 @@ from billtrack.present.overview import (
 )
 from billtrack.present.statements import meter_views
 from billtrack.present.usage import record_rows
-from billtrack.replica.reading import may_be_old
 from billtrack.reports.queries import ReportView, list_reports
 from billtrack.statements.queries import Terms
 from billtrack.summaries.queries import (

@@ -20,8 +20,8 @@ from billtrack.dashboard.account_forms import ErasureForm
 from billtrack.dashboard.accounts import ROLES
 from billtrack.dashboard.blueprint import dashboard
 from billtrack.dashboard.settings import render_section
-from billtrack.db import transaction
-from billtrack.limits import Budget
+from billtrack.platform.db import transaction
+from billtrack.platform.limits import Budget
 
 
 @dashboard.post("/settings/accounts/<id:user_id>/export")

@@ -21,11 +21,11 @@ from billtrack.core.periods import DateRange
 from billtrack.dashboard.blueprint import dashboard
 from billtrack.dashboard.fields import ChoiceField, DayField
 from billtrack.documents.tables import Column, Kind, Sheet, to_csv
-from billtrack.extensions import current_calendar, current_settings
-from billtrack.limits import Budget
+from billtrack.platform.extensions import current_calendar, current_settings
+from billtrack.platform.limits import Budget
+from billtrack.platform.request_head import MAX_BODY, accepts_body
 from billtrack.present.filters import MeterView
 from billtrack.present.statements import meter_views
-from billtrack.request_head import MAX_BODY, accepts_body
 from billtrack.usage.meters import list_meters
 from billtrack.usage.reconciliation.comparing import Comparison, Reconciliation, State, reconcile
 from billtrack.usage.reconciliation.files import read_totals

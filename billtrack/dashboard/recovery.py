@@ -17,7 +17,7 @@ from billtrack.core.errors import InvalidError
 from billtrack.dashboard.blueprint import dashboard
 from billtrack.dashboard.forms import ForgotPasswordForm, show_refusal
 from billtrack.dashboard.settings_forms import ChoosePasswordForm
-from billtrack.db import transaction
+from billtrack.platform.db import transaction
 
 SECRET_ADDRESS = {"Referrer-Policy": "strict-origin"}
 """What an answer says whose address holds a secret: requests from there name the site alone."""

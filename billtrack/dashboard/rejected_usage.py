@@ -21,7 +21,7 @@ from billtrack.dashboard.blueprint import dashboard
 from billtrack.dashboard.fields import NO_QUANTITY, ChoiceField, QuantityField
 from billtrack.dashboard.forms import show_error
 from billtrack.dashboard.numbers import read_number
-from billtrack.extensions import current_settings
+from billtrack.platform.extensions import current_settings
 from billtrack.present.filters import base_unit
 from billtrack.present.journal import refusal_words, rejected_row
 from billtrack.present.statements import meter_views

@@ -27,7 +27,7 @@ from billtrack.dashboard.blueprint import dashboard
 from billtrack.dashboard.forms import CodeForm, show_refusal
 from billtrack.dashboard.settings import render_section
 from billtrack.dashboard.settings_forms import PasswordAndCodeForm, PresentPasswordForm
-from billtrack.db import transaction
+from billtrack.platform.db import transaction
 
 T = TypeVar("T")
 

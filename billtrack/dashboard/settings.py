@@ -19,7 +19,7 @@ from billtrack.core.errors import InvalidError
 from billtrack.dashboard.blueprint import dashboard
 from billtrack.dashboard.forms import show_error, show_refusal
 from billtrack.dashboard.settings_forms import PasswordForm, ProfileForm
-from billtrack.db import transaction
+from billtrack.platform.db import transaction
 from billtrack.present.browsers import browser_name
 
 SECTIONS = (

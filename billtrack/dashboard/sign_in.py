@@ -19,10 +19,10 @@ from billtrack.core.errors import ConflictError, InvalidError, NotFoundError
 from billtrack.customers.operations import open_account
 from billtrack.dashboard.blueprint import dashboard
 from billtrack.dashboard.forms import SetUpForm, SignInForm, show_error
-from billtrack.db import transaction
-from billtrack.extensions import current_calendar
-from billtrack.http import client_address
-from billtrack.installation.operations import require_setup_token, void_setup_token
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import current_calendar
+from billtrack.platform.http import client_address
+from billtrack.platform.installation.operations import require_setup_token, void_setup_token
 
 PENDING_COOKIE_KEY = "half"
 """What the cookie calls a sign-in whose code is due; nothing else reads it."""

@@ -24,7 +24,7 @@ from billtrack.dashboard.sign_in import (
     wanted_page,
     with_wanted_page,
 )
-from billtrack.http import client_address
+from billtrack.platform.http import client_address
 
 
 @dashboard.route("/sign-in/code", methods=["GET", "POST"])

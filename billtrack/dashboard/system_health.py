@@ -14,16 +14,16 @@ from flask.typing import ResponseReturnValue
 
 from billtrack import __version__, access
 from billtrack.accounts.permissions import Permission
-from billtrack.config import Settings
 from billtrack.dashboard.blueprint import dashboard
 from billtrack.dashboard.journal import silent_sources
 from billtrack.dashboard.settings import render_section
-from billtrack.db import database_now
-from billtrack.extensions import current_settings
-from billtrack.installation.parts import get_database_state, list_workers
-from billtrack.jobs.bell import queue_is_reachable
 from billtrack.mail.queries import read_outbox
 from billtrack.mail.transport import Folder, Transport
+from billtrack.platform.config import Settings
+from billtrack.platform.db import database_now
+from billtrack.platform.extensions import current_settings
+from billtrack.platform.installation.parts import get_database_state, list_workers
+from billtrack.platform.jobs.bell import queue_is_reachable
 from billtrack.present.sizes import file_size
 
 

@@ -24,12 +24,12 @@ from billtrack.dashboard.forms import RecordUsageForm, UsageFilterForm, show_err
 from billtrack.dashboard.numbers import read_number
 from billtrack.dashboard.ranges import Asked, bars, by_month, charted_days, usage_presets
 from billtrack.dashboard.usage_export import MAX_XLSX_ROWS, csv_answer, xlsx_answer
-from billtrack.extensions import current_calendar, current_settings
+from billtrack.platform.extensions import current_calendar, current_settings
+from billtrack.platform.replica.reading import may_be_old
 from billtrack.present.drawings import Drawing
 from billtrack.present.filters import MeterView, base_unit, count, quantity, unit_suffix
 from billtrack.present.statements import meter_views
 from billtrack.present.usage import record_rows
-from billtrack.replica.reading import may_be_old
 from billtrack.usage import queries
 from billtrack.usage.ingest import intake, schema
 from billtrack.usage.ingest.decide import IdempotencyConflict

@@ -15,10 +15,10 @@ from sqlalchemy.exc import DBAPIError
 
 from billtrack.accounts.permissions import Reach
 from billtrack.documents.tables import Cell, Column, Kind, Sheet, to_csv
-from billtrack.extensions import current_calendar, current_settings
+from billtrack.platform.extensions import current_calendar, current_settings
+from billtrack.platform.replica.reading import leave_replica, prefer_replica
 from billtrack.present.filters import MeterView
 from billtrack.present.usage import record_rows
-from billtrack.replica.reading import leave_replica, prefer_replica
 from billtrack.usage import queries
 from billtrack.usage.queries import RecordFilter, RecordView
 

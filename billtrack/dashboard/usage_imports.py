@@ -28,10 +28,10 @@ from billtrack.accounts.permissions import Breadth, Permission
 from billtrack.core.errors import BilltrackError, ConflictError
 from billtrack.dashboard.blueprint import dashboard
 from billtrack.dashboard.numbers import read_number
-from billtrack.db import transaction
-from billtrack.documents.storage import StoredFile
-from billtrack.jobs.models import OPEN_STATES, Job
-from billtrack.request_head import MAX_BODY, accepts_body
+from billtrack.platform.db import transaction
+from billtrack.platform.jobs.models import OPEN_STATES, Job
+from billtrack.platform.request_head import MAX_BODY, accepts_body
+from billtrack.platform.storage.storage import StoredFile
 from billtrack.usage.imports import operations, queries
 from billtrack.usage.imports.models import UsageImport
 from billtrack.usage.imports.refused import RefusedLines

@@ -19,7 +19,7 @@ from pebble import ProcessExpired, ProcessPool
 
 from billtrack.core.errors import BilltrackError, UnavailableError
 from billtrack.documents import rendering
-from billtrack.metrics.counting import count_rendering
+from billtrack.platform.metrics.counting import count_rendering
 
 log = structlog.get_logger(__name__)
 

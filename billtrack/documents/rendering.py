@@ -15,7 +15,7 @@ from xml.etree import ElementTree as ET
 
 from billtrack.documents.styles import share_styles
 from billtrack.documents.tokens import read_tokens, with_values
-from billtrack.process import die_with_parent, settle
+from billtrack.platform.process import die_with_parent, settle
 
 if TYPE_CHECKING:
     from weasyprint import CSS, HTML

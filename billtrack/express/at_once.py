@@ -15,16 +15,16 @@ import psycopg
 import structlog
 from flask import Flask
 
-from billtrack import limits
 from billtrack.access import Principal
 from billtrack.accounts import api_keys
 from billtrack.accounts.api_keys import LiveKey
 from billtrack.accounts.permissions import Permission
 from billtrack.express import reading, recording
 from billtrack.express.plain import find_owner
-from billtrack.gathering import Gathering
-from billtrack.limits import Budget
-from billtrack.loop_connection import AnswerLost, LoopConnection
+from billtrack.platform import limits
+from billtrack.platform.async_connection import AnswerLost, LoopConnection
+from billtrack.platform.group_commit import Gathering
+from billtrack.platform.limits import Budget
 from billtrack.usage import lookup
 from billtrack.usage.ingest import intake
 from billtrack.usage.ingest.optimistic import AWAY, submit_if_all_holds

@@ -12,10 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 from flask import Flask
 
-from billtrack.engines import loop_reading_engine
 from billtrack.express import reading, recording
-from billtrack.extensions import db
-from billtrack.gathering import Gathering
+from billtrack.platform.engines import loop_reading_engine
+from billtrack.platform.extensions import db
+from billtrack.platform.group_commit import Gathering
 from billtrack.usage import lookup
 from billtrack.usage.ingest import intake
 

@@ -7,18 +7,18 @@ from wsgiref.types import WSGIEnvironment
 
 from flask import Flask
 
-from billtrack.config import LOOP_CONNECTIONS, Settings
-from billtrack.direct import is_postgresql
-from billtrack.engines import Use
 from billtrack.express import reading, recording
 from billtrack.express.answers import Answer, Refusal
 from billtrack.express.at_once import AtOnce
 from billtrack.express.by_threads import ByThreads
 from billtrack.express.plain import LONGEST_BODY, has_plain_body, plain_secret
 from billtrack.express.sending import Sender, Sent
-from billtrack.extensions import db
-from billtrack.loop_connection import LoopConnection
-from billtrack.request_head import is_sound
+from billtrack.platform.async_connection import LoopConnection
+from billtrack.platform.config import LOOP_CONNECTIONS, Settings
+from billtrack.platform.driver import is_postgresql
+from billtrack.platform.engines import Use
+from billtrack.platform.extensions import db
+from billtrack.platform.request_head import is_sound
 from billtrack.server.bodies import Body
 
 

@@ -6,12 +6,13 @@ from datetime import datetime
 from io import BytesIO
 from wsgiref.types import WSGIEnvironment
 
-from billtrack import access, limits
+from billtrack import access
 from billtrack.accounts import api_keys, keys_in_use
 from billtrack.accounts.key_format import is_api_key
 from billtrack.accounts.permissions import Permission
-from billtrack.http import plain_address
-from billtrack.limits import Budget
+from billtrack.platform import limits
+from billtrack.platform.http import plain_address
+from billtrack.platform.limits import Budget
 
 SCHEME = "Bearer "
 LONGEST_BODY = 16 * 1024

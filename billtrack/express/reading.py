@@ -11,13 +11,13 @@ from wsgiref.types import WSGIEnvironment
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from billtrack import limits
 from billtrack.access import Principal
 from billtrack.accounts import api_keys
 from billtrack.accounts.permissions import Permission
 from billtrack.express.answers import Answer, answer_with
 from billtrack.express.plain import find_owner
-from billtrack.limits import Budget
+from billtrack.platform import limits
+from billtrack.platform.limits import Budget
 from billtrack.usage import lookup
 from billtrack.usage.queries import RecordView
 

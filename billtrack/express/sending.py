@@ -7,11 +7,11 @@ from wsgiref.types import WSGIEnvironment
 
 from flask import Flask
 
-from billtrack import http, limits
 from billtrack.access import Principal
 from billtrack.express.answers import Answer, Refusal
-from billtrack.limits import Budget
-from billtrack.metrics.counting import count_request
+from billtrack.platform import http, limits
+from billtrack.platform.limits import Budget
+from billtrack.platform.metrics.counting import count_request
 
 Sent = tuple[str, list[tuple[str, str]], bytes]
 """Status line, headers and body."""

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ForeignKey, Index, Integer, LargeBinary, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from billtrack.db import Base, BigId, JsonObject, UTCDateTime
+from billtrack.platform.db import Base, BigId, JsonObject, UTCDateTime
 
 
 class Letter(Base):

@@ -9,11 +9,11 @@ from datetime import datetime
 
 from sqlalchemy import case, func, select, update
 
-from billtrack import audit
-from billtrack.extensions import current_settings, db
-from billtrack.jobs.models import Job
-from billtrack.jobs.operations import enqueue
 from billtrack.mail.models import Letter
+from billtrack.platform import audit
+from billtrack.platform.extensions import current_settings, db
+from billtrack.platform.jobs.models import Job
+from billtrack.platform.jobs.operations import enqueue
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import func, or_, select
 
-from billtrack.extensions import db
-from billtrack.jobs.models import Job
 from billtrack.mail.models import Letter
+from billtrack.platform.extensions import db
+from billtrack.platform.jobs.models import Job
 
 RECENT = timedelta(days=7)
 

@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import secrets
 
-from billtrack.extensions import current_settings
+from billtrack.platform.extensions import current_settings
 
 SEED_LENGTH = 32
 

@@ -15,14 +15,14 @@ from datetime import datetime, timedelta
 import structlog
 
 from billtrack.core.errors import InvalidError
-from billtrack.db import database_now, end_read, transaction
-from billtrack.jobs.runner import Run, TryLater
 from billtrack.mail import operations
 from billtrack.mail.models import Letter
 from billtrack.mail.queries import get_letter_of
 from billtrack.mail.transport import LetterRefused, MailServerFails, Transport
 from billtrack.mail.writing import NoRecipient, write_message
-from billtrack.redaction import redact
+from billtrack.platform.db import database_now, end_read, transaction
+from billtrack.platform.jobs.runner import Run, TryLater
+from billtrack.platform.redaction import redact
 
 log = structlog.get_logger(__name__)
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from email.message import EmailMessage
 from pathlib import Path
 
-from billtrack.config import Settings
 from billtrack.core.errors import BilltrackError, ConflictError
 from billtrack.core.mail_servers import MailServer
+from billtrack.platform.config import Settings
 
 STEP_SECONDS = 10.0
 """How long connecting, or any one answer of the mail server, may take."""

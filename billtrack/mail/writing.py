@@ -11,9 +11,9 @@ from email_validator import EmailNotValidError, validate_email
 from flask import render_template
 
 from billtrack.core.errors import InvalidError
-from billtrack.extensions import current_settings
 from billtrack.mail.models import Letter
 from billtrack.mail.secrets import secret_of
+from billtrack.platform.extensions import current_settings
 
 SUBJECT = "Subject: "
 ENCODED = "=?"

@@ -17,7 +17,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from billtrack.db import Base, BigId, ExactDecimal, JsonObject, UTCDateTime
+from billtrack.platform.db import Base, BigId, ExactDecimal, JsonObject, UTCDateTime
 
 
 class Plan(Base):

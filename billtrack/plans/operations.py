@@ -8,16 +8,16 @@ from fractions import Fraction
 
 from sqlalchemy import func, or_, select
 
-from billtrack import audit
 from billtrack.accounts.models import User
 from billtrack.core.errors import ConflictError, InvalidError
 from billtrack.core.money import format_exact, minor_unit_places
 from billtrack.core.periods import Month
-from billtrack.db import exact_decimal
-from billtrack.extensions import db
 from billtrack.plans import standard
 from billtrack.plans.models import Plan, PlanCharge, PlanVersion, Subscription
 from billtrack.plans.queries import find_plan, get_plan, get_version
+from billtrack.platform import audit
+from billtrack.platform.db import exact_decimal
+from billtrack.platform.extensions import db
 from billtrack.pricing.charges import Charge, charge_to_json, require_one_charge_per_meter
 from billtrack.usage.meters import list_meters
 

@@ -12,8 +12,8 @@ from sqlalchemy.orm import joinedload, selectinload
 from billtrack.accounts.permissions import Breadth, Reach
 from billtrack.core.errors import NotFoundError
 from billtrack.core.periods import DateRange
-from billtrack.extensions import db
 from billtrack.plans.models import Plan, PlanVersion, Subscription
+from billtrack.platform.extensions import db
 from billtrack.pricing.charges import PriceList, parse_charge
 from billtrack.pricing.parts import PricedSpan
 

@@ -11,18 +11,18 @@ from datetime import date, datetime, timedelta
 from itertools import islice
 from zlib import crc32
 
-from billtrack import audit
 from billtrack.accounts.models import User
 from billtrack.accounts.passwords import HashedPassword, hash_password
 from billtrack.accounts.permissions import Role
 from billtrack.accounts.queries import find_user_by_email
-from billtrack.config import Settings
 from billtrack.core.errors import ConflictError
 from billtrack.core.periods import BillingCalendar, DateRange, Month
 from billtrack.customers.operations import open_account
-from billtrack.db import transaction
-from billtrack.installation.operations import mark_demo_loaded
-from billtrack.installation.queries import find_installation
+from billtrack.platform import audit
+from billtrack.platform.config import Settings
+from billtrack.platform.db import transaction
+from billtrack.platform.installation.operations import mark_demo_loaded
+from billtrack.platform.installation.queries import find_installation
 from billtrack.provisioning.demo_journal import load_demo_journal
 from billtrack.provisioning.demo_usage import (
     DemoCustomer,

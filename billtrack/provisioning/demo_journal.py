@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import insert, select
 
 from billtrack.core.errors import BilltrackError, InvalidError
-from billtrack.extensions import db
+from billtrack.platform.extensions import db
 from billtrack.usage.ingest.decide import UnknownEvent, UnknownUser
 from billtrack.usage.journal.models import RejectedRecord, UsageSource, UsageSourceHour
 from billtrack.usage.journal.refusing import row_of

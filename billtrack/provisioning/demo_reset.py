@@ -14,7 +14,6 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, ScalarSelect, Select, and_, delete, func, not_, or_, select
 
-from billtrack import audit
 from billtrack.accounts.models import (
     ApiKey,
     OneTimeLink,
@@ -26,18 +25,19 @@ from billtrack.accounts.models import (
     User,
     UserSession,
 )
-from billtrack.audit.models import AuditEntry
-from billtrack.audit.operations import erase_personal_values
-from billtrack.config import Settings
 from billtrack.core.errors import ConflictError
 from billtrack.core.periods import BillingCalendar, Month
-from billtrack.db import end_read, transaction
-from billtrack.documents.storage import Storage
-from billtrack.extensions import db
-from billtrack.installation.queries import find_installation
-from billtrack.jobs.models import Job
 from billtrack.mail.models import Letter
 from billtrack.plans.models import Subscription
+from billtrack.platform import audit
+from billtrack.platform.audit.models import AuditEntry
+from billtrack.platform.audit.operations import erase_personal_values
+from billtrack.platform.config import Settings
+from billtrack.platform.db import end_read, transaction
+from billtrack.platform.extensions import db
+from billtrack.platform.installation.queries import find_installation
+from billtrack.platform.jobs.models import Job
+from billtrack.platform.storage.storage import Storage
 from billtrack.provisioning.demo import demo_emails
 from billtrack.reports.models import Report
 from billtrack.summaries.models import MonthSummary

@@ -10,15 +10,15 @@ from datetime import datetime
 from flask_migrate import upgrade
 from sqlalchemy import func, select
 
-from billtrack import audit
 from billtrack.accounts.queries import has_administrator
-from billtrack.config import Settings
 from billtrack.core.periods import BillingCalendar, Month
-from billtrack.db import end_read, transaction
-from billtrack.extensions import db
-from billtrack.installation.operations import create_installation, issue_setup_token
-from billtrack.installation.queries import require_timezone
 from billtrack.plans.operations import create_standard_plan
+from billtrack.platform import audit
+from billtrack.platform.config import Settings
+from billtrack.platform.db import end_read, transaction
+from billtrack.platform.extensions import db
+from billtrack.platform.installation.operations import create_installation, issue_setup_token
+from billtrack.platform.installation.queries import require_timezone
 from billtrack.usage.meters import create_standard_meters
 
 SYSTEM = audit.Actor()

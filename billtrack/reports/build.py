@@ -13,15 +13,15 @@ from sqlalchemy import select, update
 
 from billtrack.accounts.models import User
 from billtrack.accounts.permissions import Breadth, Reach
-from billtrack.config import Settings
 from billtrack.core.money import format_minor
 from billtrack.documents.pdf import PdfRenderer
-from billtrack.documents.storage import Storage, StoredFile
 from billtrack.documents.tables import to_csv, to_xlsx
-from billtrack.extensions import db
-from billtrack.jobs.queries import is_held
-from billtrack.jobs.runner import Run, TryLater
-from billtrack.replica.reading import read_all_stored, return_to_primary
+from billtrack.platform.config import Settings
+from billtrack.platform.extensions import db
+from billtrack.platform.jobs.queries import is_held
+from billtrack.platform.jobs.runner import Run, TryLater
+from billtrack.platform.replica.reading import read_all_stored, return_to_primary
+from billtrack.platform.storage.storage import Storage, StoredFile
 from billtrack.reports.catalog import UsageReport, read_usage_report
 from billtrack.reports.models import Report
 from billtrack.reports.page import report_page

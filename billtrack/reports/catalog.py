@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from billtrack.accounts.models import User
-from billtrack.config import Settings
 from billtrack.core.periods import BillingCalendar, DateRange
 from billtrack.plans.queries import plan_on
+from billtrack.platform.config import Settings
 from billtrack.reports.models import Report
 from billtrack.statements.queries import (
     DailyCosts,

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from sqlalchemy import func, select, update
 
-from billtrack.db import end_read
-from billtrack.documents.storage import Storage
-from billtrack.extensions import db
-from billtrack.jobs.models import OPEN_STATES, Job
+from billtrack.platform.db import end_read
+from billtrack.platform.extensions import db
+from billtrack.platform.jobs.models import OPEN_STATES, Job
+from billtrack.platform.storage.storage import Storage
 from billtrack.reports.models import Report
 
 

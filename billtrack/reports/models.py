@@ -7,7 +7,7 @@ from datetime import date, datetime
 from sqlalchemy import BigInteger, CheckConstraint, Date, ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from billtrack.db import Base, BigId, UTCDateTime
+from billtrack.platform.db import Base, BigId, UTCDateTime
 
 
 class Report(Base):

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from billtrack import audit
 from billtrack.accounts.models import User
 from billtrack.core.errors import InvalidError
 from billtrack.core.periods import DateRange
-from billtrack.extensions import db
-from billtrack.jobs.models import Job
-from billtrack.jobs.operations import GROUP, enqueue
+from billtrack.platform import audit
+from billtrack.platform.extensions import db
+from billtrack.platform.jobs.models import Job
+from billtrack.platform.jobs.operations import GROUP, enqueue
 from billtrack.reports.models import Report
 
 USAGE_REPORT = "usage_report"

@@ -11,9 +11,9 @@ from billtrack.accounts.models import User
 from billtrack.accounts.permissions import Breadth, Reach
 from billtrack.core.errors import NotFoundError
 from billtrack.core.periods import DateRange, Month
-from billtrack.extensions import db
-from billtrack.jobs.models import Job
-from billtrack.jobs.operations import GROUP
+from billtrack.platform.extensions import db
+from billtrack.platform.jobs.models import Job
+from billtrack.platform.jobs.operations import GROUP
 from billtrack.reports.models import Report
 
 

@@ -11,12 +11,12 @@ from apiflask import APIFlask
 from sqlalchemy import Row, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from billtrack.config import Settings
 from billtrack.core.errors import UnavailableError
-from billtrack.db import end_read, transaction
-from billtrack.documents.storage import DocumentGone, Storage
-from billtrack.extensions import db
-from billtrack.jobs.models import Job
+from billtrack.platform.config import Settings
+from billtrack.platform.db import end_read, transaction
+from billtrack.platform.extensions import db
+from billtrack.platform.jobs.models import Job
+from billtrack.platform.storage.storage import DocumentGone, Storage
 from billtrack.reports.models import Report
 from billtrack.usage.imports.retention import forget_old_imports
 

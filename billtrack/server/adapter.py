@@ -11,11 +11,11 @@ from wsgiref.types import WSGIApplication, WSGIEnvironment
 
 import structlog
 
-from billtrack import streaming
+from billtrack.platform import streaming
+from billtrack.platform.streaming import NobodyReads
 from billtrack.server.bodies import BODY_SECONDS, Body, BodyMemory, Deadlines
 from billtrack.server.channel import Channel, Receive, Send
 from billtrack.server.environ import Scope, make_environ
-from billtrack.streaming import NobodyReads
 
 log = structlog.get_logger(__name__)
 

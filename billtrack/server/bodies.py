@@ -15,7 +15,7 @@ from wsgiref.types import WSGIEnvironment
 
 from werkzeug.exceptions import BadRequest, RequestTimeout, ServiceUnavailable
 
-from billtrack.request_head import MAX_BODY, too_large
+from billtrack.platform.request_head import MAX_BODY, too_large
 from billtrack.server.channel import Channel
 
 BODY_SECONDS = 60.0

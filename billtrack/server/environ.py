@@ -12,7 +12,7 @@ from wsgiref.types import WSGIEnvironment
 
 from werkzeug.wsgi import FileWrapper
 
-from billtrack.request_head import HEADER_FAULT, header_fault
+from billtrack.platform.request_head import HEADER_FAULT, header_fault
 
 Scope = dict[str, Any]
 

@@ -14,10 +14,11 @@ from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 
-from billtrack import access, http, limits
-from billtrack.config import Settings
+from billtrack import access
 from billtrack.core.errors import BilltrackError
-from billtrack.request_head import MAX_SMALL_BODY, body_limit, require_sound_head
+from billtrack.platform import http, limits
+from billtrack.platform.config import Settings
+from billtrack.platform.request_head import MAX_SMALL_BODY, body_limit, require_sound_head
 from billtrack.server.adapter import Answer
 
 VETTING_THREADS = 2

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import CheckConstraint, Date
 from sqlalchemy.orm import Mapped, mapped_column
 
-from billtrack.db import Base, JsonObject, UTCDateTime
+from billtrack.platform.db import Base, JsonObject, UTCDateTime
 
 
 class MonthSummary(Base):

@@ -9,8 +9,8 @@ from sqlalchemy import or_
 from sqlalchemy.dialects import postgresql, sqlite
 
 from billtrack.core.periods import DateRange, Month
-from billtrack.db import end_read, transaction
-from billtrack.extensions import db
+from billtrack.platform.db import end_read, transaction
+from billtrack.platform.extensions import db
 from billtrack.statements.queries import Terms
 from billtrack.summaries.counting import count_month
 from billtrack.summaries.figures import Summary, costs_to_json, overview_to_json

@@ -11,7 +11,7 @@ from billtrack.accounts.models import User
 from billtrack.accounts.permissions import Role
 from billtrack.accounts.queries import users_by_id
 from billtrack.core.periods import DateRange, Month
-from billtrack.extensions import db
+from billtrack.platform.extensions import db
 from billtrack.statements.queries import Terms
 from billtrack.summaries.counting import count_month
 from billtrack.summaries.figures import (

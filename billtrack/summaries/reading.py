@@ -12,7 +12,7 @@ from sqlalchemy import JSON, ColumnElement, Text, cast, func, select
 
 from billtrack.accounts.models import User
 from billtrack.core.periods import DateRange
-from billtrack.extensions import db
+from billtrack.platform.extensions import db
 from billtrack.usage.models import Meter, UsageDaily
 from billtrack.usage.queries import DailyTotals
 

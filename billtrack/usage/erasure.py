@@ -18,7 +18,7 @@ from sqlalchemy import (
     update,
 )
 
-from billtrack.extensions import db
+from billtrack.platform.extensions import db
 from billtrack.usage.imports.models import RefusedLine
 from billtrack.usage.journal.models import RejectedRecord
 from billtrack.usage.models import UsageRecord

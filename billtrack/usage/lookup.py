@@ -12,8 +12,8 @@ from billtrack.accounts import seen_keys
 from billtrack.accounts.api_keys import LiveKey
 from billtrack.accounts.permissions import Breadth, Reach
 from billtrack.core.errors import NotFoundError
-from billtrack.db import end_read
-from billtrack.direct import as_json, read_now
+from billtrack.platform.db import end_read
+from billtrack.platform.driver import as_json, read_now
 from billtrack.usage.queries import RECORDS_BY_ID, RecordView
 
 AT_ONCE = 200

@@ -8,7 +8,7 @@ from flask import current_app
 from sqlalchemy import select
 
 from billtrack.core.errors import NotFoundError
-from billtrack.extensions import db
+from billtrack.platform.extensions import db
 from billtrack.usage.models import Meter
 
 EXTENSION = "billtrack.known_meters"

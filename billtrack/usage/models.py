@@ -23,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from billtrack.db import Base, BigId, JsonObject, UTCDateTime
+from billtrack.platform.db import Base, BigId, JsonObject, UTCDateTime
 
 MAX_TOTAL = 10**18
 """Limit of a month of a user and meter, base units."""

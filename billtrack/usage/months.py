@@ -9,8 +9,8 @@ from datetime import date
 from sqlalchemy import delete, select, update
 
 from billtrack.core.periods import Month
-from billtrack.db import insert_ignore
-from billtrack.extensions import db
+from billtrack.platform.db import insert_ignore
+from billtrack.platform.extensions import db
 from billtrack.usage.models import MAX_BIGINT, MAX_TOTAL, UsageDaily, UsageMonthly
 
 MonthPlace = tuple[int, date]

@@ -12,7 +12,7 @@ from sqlalchemy.orm import aliased
 
 from billtrack.accounts.permissions import Breadth, Reach
 from billtrack.core.periods import BillingCalendar, DateRange, Month
-from billtrack.extensions import db
+from billtrack.platform.extensions import db
 from billtrack.usage.models import Meter, UsageDaily, UsageRecord
 
 CHUNK = 500

@@ -18,8 +18,8 @@ from sqlalchemy import (
     update,
 )
 
-from billtrack.db import insert_ignore
-from billtrack.extensions import db
+from billtrack.platform.db import insert_ignore
+from billtrack.platform.extensions import db
 from billtrack.usage.models import UsageDaily, UsageRecord
 
 

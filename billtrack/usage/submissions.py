@@ -9,7 +9,7 @@ from typing import Any
 
 from billtrack.core.errors import InvalidError
 from billtrack.core.periods import BillingCalendar
-from billtrack.extensions import calendar_of, current_settings
+from billtrack.platform.extensions import calendar_of, current_settings
 
 MetadataValue = str | int | float | bool
 

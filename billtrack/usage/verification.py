@@ -16,11 +16,11 @@ from operator import attrgetter
 
 from sqlalchemy import select
 
-from billtrack import audit
 from billtrack.accounts.models import User
 from billtrack.core.periods import BillingCalendar
-from billtrack.db import end_read, transaction
-from billtrack.extensions import db
+from billtrack.platform import audit
+from billtrack.platform.db import end_read, transaction
+from billtrack.platform.extensions import db
 from billtrack.usage import rollups
 from billtrack.usage.meters import list_meters
 from billtrack.usage.months import lock_months, monthly_totals, set_month, sums_of_rollups

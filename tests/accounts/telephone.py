@@ -9,7 +9,7 @@ import pyotp
 
 from billtrack.accounts.models import SecondFactor, User
 from billtrack.accounts.second_factor_secrets import as_text, new_secret, seal, step_at
-from billtrack.db import transaction
+from billtrack.platform.db import transaction
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,10 @@ from billtrack.accounts.credentials import set_password
 from billtrack.accounts.models import TokenFamily, User
 from billtrack.accounts.passwords import hash_password
 from billtrack.accounts.permissions import Breadth, Reach, Role
-from billtrack.config import Settings
 from billtrack.core.periods import Month
-from billtrack.db import transaction
-from billtrack.extensions import current_calendar
+from billtrack.platform.config import Settings
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import current_calendar
 from billtrack.reports.operations import request_report
 from tests.cast import PASSWORD, SYSTEM, Member, create_user
 from tests.conftest import SECRET, make_settings

@@ -19,9 +19,9 @@ from billtrack.accounts.permissions import (
     Role,
     grantable_scopes,
 )
-from billtrack.audit.models import AuditEntry
 from billtrack.core.errors import InvalidError
-from billtrack.extensions import db
+from billtrack.platform.audit.models import AuditEntry
+from billtrack.platform.extensions import db
 from tests.cast import PASSWORD, Cast, as_person, create_user
 
 

@@ -16,9 +16,9 @@ from billtrack.accounts.api_keys import create_api_key
 from billtrack.accounts.key_format import ALPHABET, API_KEY, checksum, is_api_key, new_secret
 from billtrack.accounts.models import ApiKey, User
 from billtrack.accounts.permissions import Role
-from billtrack.audit.models import AuditEntry
-from billtrack.db import transaction
-from billtrack.extensions import db
+from billtrack.platform.audit.models import AuditEntry
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import db
 from tests.cast import SYSTEM, Cast, Member
 
 pytestmark = pytest.mark.one_database

@@ -9,7 +9,6 @@ import pytest
 from apiflask import APIFlask
 from sqlalchemy import select
 
-from billtrack import audit
 from billtrack.accounts import links, recovery
 from billtrack.accounts.credentials import change_password, verify_current_password
 from billtrack.accounts.links import LIFETIME, MOST_AN_HOUR, LinkRefused, Purpose, TooManyLinks
@@ -19,11 +18,12 @@ from billtrack.accounts.passwords import hash_password, verify_password
 from billtrack.accounts.permissions import Breadth, Reach
 from billtrack.accounts.recovery import NoPasswordToReset, NotToBeInvited
 from billtrack.accounts.sessions import list_sessions, start_session
-from billtrack.audit.models import AuditEntry
-from billtrack.db import transaction
-from billtrack.extensions import db
 from billtrack.mail.models import Letter
 from billtrack.mail.secrets import secret_of
+from billtrack.platform import audit
+from billtrack.platform.audit.models import AuditEntry
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import db
 from tests.cast import PASSWORD, SYSTEM, create_user
 from tests.usage.racing import in_threads
 

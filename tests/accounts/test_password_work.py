@@ -20,9 +20,9 @@ from billtrack.accounts.models import User
 from billtrack.accounts.passwords import hash_password, verify_password
 from billtrack.accounts.permissions import Role
 from billtrack.core.errors import InvalidError
-from billtrack.db import transaction
-from billtrack.engines import WRITES
-from billtrack.extensions import db
+from billtrack.platform.db import transaction
+from billtrack.platform.engines import WRITES
+from billtrack.platform.extensions import db
 from billtrack.provisioning.demo import load_demo
 from billtrack.provisioning.initialise import setup_link
 from tests import cast as actors

@@ -14,11 +14,11 @@ from billtrack.accounts.credentials import WrongPassword, change_password, verif
 from billtrack.accounts.models import User, UserSession
 from billtrack.accounts.passwords import hash_password
 from billtrack.accounts.sessions import IDLE_LIMIT, SessionNotFound
-from billtrack.audit import Actor
-from billtrack.audit.models import AuditEntry, AuditPersonalValue
 from billtrack.core.errors import InvalidError
-from billtrack.db import transaction
-from billtrack.extensions import db
+from billtrack.platform.audit import Actor
+from billtrack.platform.audit.models import AuditEntry, AuditPersonalValue
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import db
 from tests.cast import PASSWORD, Cast, create_user
 
 pytestmark = pytest.mark.one_database

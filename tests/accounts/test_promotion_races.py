@@ -17,11 +17,11 @@ from billtrack.accounts.models import ApiKey, OneTimeLink, User
 from billtrack.accounts.operations import LastAdministrator
 from billtrack.accounts.permissions import Breadth, Permission, Reach, Role, grantable_scopes
 from billtrack.accounts.recovery import PASSWORD_REQUEST, answer_request, request_reset
-from billtrack.db import transaction
-from billtrack.extensions import db
-from billtrack.jobs.models import Job
-from billtrack.jobs.runner import Runner
 from billtrack.mail.models import Letter
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import db
+from billtrack.platform.jobs.models import Job
+from billtrack.platform.jobs.runner import Runner
 from tests.api.test_scopes import scoped_key
 from tests.cast import SYSTEM, Cast, as_person
 from tests.dashboard.page import Visitor

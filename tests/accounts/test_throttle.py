@@ -19,10 +19,10 @@ from billtrack.accounts.throttle import (
     WINDOW,
     TooManyTries,
 )
-from billtrack.audit import Actor
-from billtrack.audit.models import AuditEntry, AuditPersonalValue
-from billtrack.db import transaction
-from billtrack.extensions import db
+from billtrack.platform.audit import Actor
+from billtrack.platform.audit.models import AuditEntry, AuditPersonalValue
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import db
 from tests.usage.racing import in_threads
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)

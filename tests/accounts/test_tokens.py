@@ -17,10 +17,10 @@ from billtrack.accounts.credentials import set_password
 from billtrack.accounts.models import RefreshToken, TokenFamily, User
 from billtrack.accounts.passwords import hash_password
 from billtrack.accounts.permissions import Role
-from billtrack.audit.models import AuditEntry
-from billtrack.db import transaction
-from billtrack.direct import ask_driver, is_postgresql
-from billtrack.extensions import db
+from billtrack.platform.audit.models import AuditEntry
+from billtrack.platform.db import transaction
+from billtrack.platform.driver import ask_driver, is_postgresql
+from billtrack.platform.extensions import db
 from tests.cast import PASSWORD, SYSTEM, Member, create_user, sign_in
 from tests.dashboard.page import Visitor
 from tests.scenarios.harness import eventually

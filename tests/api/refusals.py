@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import func, select, union_all
 from werkzeug.test import TestResponse
 
-from billtrack.extensions import db, metadata
+from billtrack.platform.extensions import db, metadata
 from tests.cast import Member
 
 NOT_TEXT: list[Any] = [1, 1.5, True, [], {}]

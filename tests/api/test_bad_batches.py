@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import func, select
 from werkzeug.test import TestResponse
 
-from billtrack.extensions import db
+from billtrack.platform.extensions import db
 from billtrack.usage.models import UsageDaily, UsageRecord
 from tests.cast import Cast
 

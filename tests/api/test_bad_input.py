@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from billtrack.request_head import MAX_BODY
+from billtrack.platform.request_head import MAX_BODY
 from tests.api.refusals import (
     ID_TEXTS,
     NOT_DATE,

@@ -17,7 +17,7 @@ from billtrack.api.v1.schemas import Body
 from billtrack.api.v1.statements import QuoteIn
 from billtrack.api.v1.usage_batches import BatchIn, CloudEvents
 from billtrack.core.errors import InvalidError
-from billtrack.request_head import body_limit
+from billtrack.platform.request_head import body_limit
 from billtrack.usage.ingest.fields import Metadata
 from billtrack.usage.submissions import Misshapen
 from tests.cast import Cast

@@ -11,7 +11,7 @@ import pytest
 from apiflask import APIFlask
 
 from billtrack.api.v1.openapi import document
-from billtrack.request_head import MAX_BODY
+from billtrack.platform.request_head import MAX_BODY
 from tests.answers import assert_as_documented
 from tests.cast import Cast
 

@@ -9,10 +9,10 @@ import pytest
 from apiflask import APIFlask
 
 from billtrack.accounts.models import ApiKey, CommandKey, User
-from billtrack.config import Settings
 from billtrack.core.periods import Month
-from billtrack.db import transaction
-from billtrack.extensions import db
+from billtrack.platform.config import Settings
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import db
 from tests.api.refusals import row_counts
 from tests.cast import Cast
 from tests.usage.racing import in_processes, in_threads

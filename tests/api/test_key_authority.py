@@ -13,8 +13,8 @@ from werkzeug.test import TestResponse
 from billtrack.accounts.api_keys import create_api_key
 from billtrack.accounts.models import ApiKey, User
 from billtrack.accounts.permissions import Permission, Role, grantable_scopes
-from billtrack.db import transaction
-from billtrack.extensions import db
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import db
 from tests.api.test_scopes import scoped_key
 from tests.cast import PASSWORD, SYSTEM, Cast, Member, as_person
 

@@ -13,9 +13,9 @@ from billtrack.accounts import recovery_codes
 from billtrack.accounts.models import TokenFamily, User
 from billtrack.accounts.permissions import Role
 from billtrack.accounts.throttle import MOST_HERE
-from billtrack.audit.models import AuditEntry
-from billtrack.db import transaction
-from billtrack.extensions import db
+from billtrack.platform.audit.models import AuditEntry
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import db
 from tests.accounts.telephone import Telephone, switch_on
 from tests.cast import PASSWORD, create_user
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from billtrack.config import Settings
-from billtrack.extensions import db
-from billtrack.request_head import MAX_BODY
+from billtrack.platform.config import Settings
+from billtrack.platform.extensions import db
+from billtrack.platform.request_head import MAX_BODY
 from billtrack.usage.models import UsageRecord
 from tests.cast import Cast
 from tests.conftest import make_settings

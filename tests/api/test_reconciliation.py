@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from billtrack.extensions import db
+from billtrack.platform.extensions import db
 from billtrack.usage.models import UsageRecord
 from tests.cast import Cast, Member, create_record
 

@@ -24,7 +24,7 @@ from schemathesis.specs.openapi import checks
 from billtrack.accounts.api_keys import create_api_key
 from billtrack.accounts.permissions import Role
 from billtrack.api.v1.openapi import document
-from billtrack.db import transaction
+from billtrack.platform.db import transaction
 from billtrack.present.api_reference import body_example, body_schema
 from tests.cast import SYSTEM, Cast, Member, create_record, create_user
 from tests.effort import times

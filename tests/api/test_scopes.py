@@ -13,7 +13,7 @@ from billtrack.access import PERMISSION_ATTRIBUTE
 from billtrack.accounts.api_keys import create_api_key
 from billtrack.accounts.models import User
 from billtrack.accounts.permissions import Permission, Role, grantable_scopes
-from billtrack.db import transaction
+from billtrack.platform.db import transaction
 from tests.cast import SYSTEM, Cast, Member
 
 RECORD = {"quantity": 1, "event": "api_calls"}

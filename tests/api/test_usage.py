@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from billtrack.core.periods import Month
-from billtrack.db import transaction
-from billtrack.extensions import current_calendar, db
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import current_calendar, db
 from billtrack.usage.models import UsageDaily, UsageKey, UsageMonthly, UsageRecord
 from tests.cast import Cast, create_record
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from apiflask import APIFlask
 
-from billtrack.extensions import db
+from billtrack.platform.extensions import db
 from billtrack.usage.models import UsageDaily, UsageKey, UsageRecord
 from tests.cast import Cast
 from tests.usage.racing import in_threads

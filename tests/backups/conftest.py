@@ -12,8 +12,8 @@ import pytest
 from apiflask import APIFlask
 
 from billtrack.app import create_app
-from billtrack.config import Settings
-from billtrack.extensions import db
+from billtrack.platform.config import Settings
+from billtrack.platform.extensions import db
 from tests.backups.worlds import Take
 from tests.conftest import make_settings
 from tests.services import PostgresServer, find_postgres_programs, unique_name

@@ -13,18 +13,18 @@ from apiflask import APIFlask
 from sqlalchemy import inspect, text, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from billtrack import audit
 from billtrack.app import create_app
 from billtrack.backups.contents import Contents
 from billtrack.backups.moving import Moved, move_to_postgresql
 from billtrack.backups.running import IsRunning
-from billtrack.config import Settings
 from billtrack.core.errors import ConflictError, InvalidError
-from billtrack.db import transaction
-from billtrack.extensions import current_settings, db, metadata
-from billtrack.jobs.models import Job
 from billtrack.plans.models import PlanVersion
-from billtrack.process import tied_command
+from billtrack.platform import audit
+from billtrack.platform.config import Settings
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import current_settings, db, metadata
+from billtrack.platform.jobs.models import Job
+from billtrack.platform.process import tied_command
 from billtrack.summaries.models import MonthSummary
 from billtrack.usage.ingest.intake import submit_one
 from billtrack.usage.models import UsageDaily, UsageRecord

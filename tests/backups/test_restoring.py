@@ -14,9 +14,9 @@ from billtrack.backups.archive import open_backup
 from billtrack.backups.manifest import BackupRefused
 from billtrack.backups.restoring import RestoreDiffers, RestoreFailed
 from billtrack.core.errors import ConflictError, InvalidError
-from billtrack.db import transaction
-from billtrack.extensions import current_calendar, current_settings, db
-from billtrack.installation.parts import get_database_state
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import current_calendar, current_settings, db
+from billtrack.platform.installation.parts import get_database_state
 from billtrack.usage.ingest.intake import submit_one
 from billtrack.usage.models import UsageDaily
 from billtrack.usage.submissions import UsageInput

@@ -17,7 +17,7 @@ from billtrack.backups.archive import open_backup
 from billtrack.backups.postgresql import DumpFailed, ProgramMissing
 from billtrack.backups.taking import WORKSHOP, BackupFailed, take_backup
 from billtrack.core.errors import ConflictError
-from billtrack.extensions import current_settings
+from billtrack.platform.extensions import current_settings
 from billtrack.usage.ingest.intake import submit
 from billtrack.usage.submissions import UsageInput
 from tests.backups.worlds import Take, create_document, every_row, restore, storage_of

@@ -22,9 +22,9 @@ from apiflask import APIFlask
 from werkzeug.serving import make_server
 
 from billtrack.app import create_app
-from billtrack.config import Settings
-from billtrack.extensions import db
-from billtrack.process import tied_command
+from billtrack.platform.config import Settings
+from billtrack.platform.extensions import db
+from billtrack.platform.process import tied_command
 from billtrack.provisioning.initialise import initialise
 from billtrack.supervisor import PROJECT_DIR
 from tests.conftest import make_settings

@@ -10,8 +10,8 @@ from playwright.sync_api import Page, Request, expect
 
 from billtrack.accounts.permissions import Role
 from billtrack.core.periods import Month
-from billtrack.db import transaction
-from billtrack.jobs import operations as jobs
+from billtrack.platform.db import transaction
+from billtrack.platform.jobs import operations as jobs
 from billtrack.reports.operations import request_report
 from tests.browser.conftest import Open, Visit
 from tests.browser.looks import find_faults

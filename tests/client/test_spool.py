@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from billtrack.extensions import db
+from billtrack.platform.extensions import db
 from billtrack.usage.models import UsageRecord
 from tests.client.conftest import Server
 from tests.client.recorder import PART

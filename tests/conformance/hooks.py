@@ -15,15 +15,16 @@ from apiflask import APIFlask
 from flask import request_started
 from sqlalchemy import select
 
-from billtrack import limits, usage_commands
+from billtrack import usage_commands
 from billtrack.accounts.api_keys import find_together
 from billtrack.api.v1 import usage_batches
 from billtrack.app import create_app
-from billtrack.db import end_read
-from billtrack.extensions import db
-from billtrack.jobs.models import Job
-from billtrack.jobs.runner import Runner
-from billtrack.limits import Budget
+from billtrack.platform import limits
+from billtrack.platform.db import end_read
+from billtrack.platform.extensions import db
+from billtrack.platform.jobs.models import Job
+from billtrack.platform.jobs.runner import Runner
+from billtrack.platform.limits import Budget
 from billtrack.usage.imports.operations import USAGE_IMPORT
 from billtrack.usage.imports.running import UsageImporter
 from billtrack.usage.ingest.store import postgresql_copy, sqlite

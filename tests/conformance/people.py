@@ -16,10 +16,10 @@ from billtrack.accounts.api_keys import create_api_key
 from billtrack.accounts.models import User
 from billtrack.accounts.permissions import Role
 from billtrack.app import create_app
-from billtrack.config import Settings
 from billtrack.customers.operations import open_account
-from billtrack.db import transaction
-from billtrack.extensions import current_calendar, db
+from billtrack.platform.config import Settings
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import current_calendar, db
 from billtrack.provisioning.initialise import initialise
 from tests.cast import SYSTEM, Member
 from tests.conformance.records import BACKFILL_DAYS, RECORDS, Record

@@ -14,9 +14,9 @@ from apiflask import APIFlask
 from flask.testing import FlaskClient
 from sqlalchemy import text
 
-from billtrack.config import Settings
-from billtrack.db import transaction
-from billtrack.extensions import db
+from billtrack.platform.config import Settings
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import db
 from tests.conformance import hooks
 from tests.conformance.people import BUDGET, People, Source
 from tests.conformance.records import GONE, OWN, RECORDS, Person, Record, Shift

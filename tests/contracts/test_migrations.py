@@ -11,7 +11,7 @@ from apiflask import APIFlask
 from flask_migrate import downgrade, upgrade
 from sqlalchemy import CheckConstraint, Float, Numeric, inspect
 
-from billtrack.extensions import db, metadata
+from billtrack.platform.extensions import db, metadata
 from billtrack.usage.models import KEY_PARTITIONS
 
 BOOKKEEPING = {"alembic_version"}

@@ -13,8 +13,8 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from werkzeug.test import TestResponse
 
 from billtrack.api.v1.openapi import document
-from billtrack.db import transaction
-from billtrack.jobs.models import Job
+from billtrack.platform.db import transaction
+from billtrack.platform.jobs.models import Job
 from billtrack.present.api_reference import body_example, body_schema
 from billtrack.usage.journal.writing import write_noted
 from tests.answers import assert_as_documented, faults

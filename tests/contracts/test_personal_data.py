@@ -6,7 +6,7 @@ from pathlib import Path
 
 from billtrack.app import create_app
 from billtrack.customers.holdings import HOLDINGS
-from billtrack.extensions import metadata
+from billtrack.platform.extensions import metadata
 from tests.conftest import make_settings
 
 # table → the file of an export that holds it, or why none does. What is added here must be

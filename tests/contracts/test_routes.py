@@ -10,7 +10,7 @@ from apiflask import APIFlask
 from billtrack.access import PERMISSION_ATTRIBUTE, PUBLIC
 from billtrack.accounts.permissions import GRANTS, Permission
 from billtrack.app import create_app
-from billtrack.replica.reading import MAY_BE_OLD as REPLICA_MARK
+from billtrack.platform.replica.reading import MAY_BE_OLD as REPLICA_MARK
 from tests.conftest import make_settings
 
 # What answers without an account's credentials: the pages to sign in and to come by a password,

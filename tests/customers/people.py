@@ -20,17 +20,17 @@ from billtrack.accounts.models import User
 from billtrack.accounts.passwords import hash_password
 from billtrack.accounts.recovery import PASSWORD_REQUEST, answer_request
 from billtrack.accounts.throttle import MOST_HERE
-from billtrack.config import Settings
 from billtrack.core.periods import Month
 from billtrack.customers.erasure import ERASURE, Eraser
-from billtrack.db import transaction
 from billtrack.documents.pdf import PdfRenderer
-from billtrack.documents.storage import LocalStorage
-from billtrack.extensions import current_calendar, db
-from billtrack.jobs.models import Job
-from billtrack.jobs.runner import Runner
 from billtrack.mail.operations import LETTER
 from billtrack.mail.sending import LetterSender
+from billtrack.platform.config import Settings
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import current_calendar, db
+from billtrack.platform.jobs.models import Job
+from billtrack.platform.jobs.runner import Runner
+from billtrack.platform.storage.storage import LocalStorage
 from billtrack.reports.build import UsageReportBuilder
 from billtrack.reports.operations import USAGE_REPORT
 from billtrack.usage.imports.models import RefusedLine, UsageImport

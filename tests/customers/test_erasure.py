@@ -13,15 +13,15 @@ from werkzeug.test import TestResponse
 from billtrack.accounts.models import User, UserSession
 from billtrack.accounts.operations import AccountErased, LastAdministrator, reactivate_user
 from billtrack.accounts.permissions import Breadth, Reach
-from billtrack.audit import Actor
-from billtrack.audit.models import AuditEntry
-from billtrack.audit.verification import verify as verify_log
 from billtrack.customers import erasure
 from billtrack.customers.erasure import ERASURE, OwnErasure, erase_account
-from billtrack.db import transaction
-from billtrack.documents.storage import LocalStorage, StoredFile
-from billtrack.extensions import current_calendar, db
-from billtrack.jobs.models import Job
+from billtrack.platform.audit import Actor
+from billtrack.platform.audit.models import AuditEntry
+from billtrack.platform.audit.verification import verify as verify_log
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import current_calendar, db
+from billtrack.platform.jobs.models import Job
+from billtrack.platform.storage.storage import LocalStorage, StoredFile
 from billtrack.reports.models import Report
 from billtrack.reports.operations import USAGE_REPORT
 from billtrack.usage.verification import verify

@@ -11,11 +11,11 @@ import pytest
 from apiflask import APIFlask
 from sqlalchemy import insert, select
 
-from billtrack.audit.models import AuditEntry
 from billtrack.customers.export import stream_export
 from billtrack.customers.holdings import HOLDINGS
-from billtrack.db import transaction
-from billtrack.extensions import db
+from billtrack.platform.audit.models import AuditEntry
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import db
 from billtrack.usage.models import UsageRecord
 from tests.cast import Cast, create_record
 from tests.customers import people

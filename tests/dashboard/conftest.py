@@ -8,12 +8,12 @@ import pytest
 from apiflask import APIFlask
 from sqlalchemy import select
 
-from billtrack.config import Settings
 from billtrack.documents.pdf import PdfRenderer
-from billtrack.extensions import db
-from billtrack.jobs.models import Job
-from billtrack.jobs.operations import GROUP
-from billtrack.jobs.runner import Handler, Runner
+from billtrack.platform.config import Settings
+from billtrack.platform.extensions import db
+from billtrack.platform.jobs.models import Job
+from billtrack.platform.jobs.operations import GROUP
+from billtrack.platform.jobs.runner import Handler, Runner
 from billtrack.reports.build import UsageReportBuilder
 from billtrack.reports.operations import USAGE_REPORT
 

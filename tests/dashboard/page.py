@@ -26,8 +26,8 @@ from werkzeug.test import TestResponse
 from billtrack.access import SESSION_COOKIE_KEY
 from billtrack.accounts.models import UserSession
 from billtrack.accounts.sessions import LIFETIME
-from billtrack.db import transaction
-from billtrack.extensions import db
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import db
 from tests.cast import Member
 from tests.dashboard import rules
 

@@ -9,9 +9,9 @@ import pytest
 from apiflask import APIFlask
 
 from billtrack.accounts.models import ApiKey, TokenFamily, UserSession
-from billtrack.db import transaction
-from billtrack.extensions import db
-from billtrack.jobs.models import Job
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import db
+from billtrack.platform.jobs.models import Job
 from billtrack.reports.models import Report
 from billtrack.usage.models import UsageRecord
 from tests.cast import Cast, Member, create_import, create_record, create_refused

@@ -12,9 +12,9 @@ from sqlalchemy import select, update
 from billtrack.accounts.models import ApiKey, OneTimeLink, User, UserSession
 from billtrack.accounts.permissions import Role
 from billtrack.accounts.queries import find_user_by_email
-from billtrack.db import transaction
-from billtrack.extensions import db
 from billtrack.plans.queries import list_subscriptions
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import db
 from tests.cast import PASSWORD, Cast, Member, create_user
 from tests.dashboard.page import Page, Visitor, create_session
 from tests.mail.mailbox import deliver, link_in

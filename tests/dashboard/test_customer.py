@@ -8,7 +8,7 @@ import pytest
 from apiflask import APIFlask
 
 from billtrack.core.periods import Month
-from billtrack.extensions import current_calendar
+from billtrack.platform.extensions import current_calendar
 from tests.cast import Cast, create_record
 from tests.dashboard.page import Page, Visitor, text_of
 

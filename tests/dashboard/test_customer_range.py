@@ -9,9 +9,9 @@ from apiflask import APIFlask
 from sqlalchemy import event, update
 
 from billtrack.core.periods import Month
-from billtrack.db import transaction
-from billtrack.extensions import current_calendar, db
 from billtrack.plans.models import Subscription
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import current_calendar, db
 from tests.cast import Cast, create_record
 from tests.dashboard.page import Page, Visitor, text_of
 

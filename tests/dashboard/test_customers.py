@@ -8,7 +8,7 @@ from apiflask import APIFlask
 
 from billtrack.accounts.models import User
 from billtrack.accounts.permissions import Role
-from billtrack.db import transaction
+from billtrack.platform.db import transaction
 from tests.cast import Cast, create_record
 from tests.dashboard.page import Page, Visitor
 

@@ -8,8 +8,8 @@ import pytest
 from apiflask import APIFlask
 from sqlalchemy import select
 
-from billtrack.db import end_read, transaction
-from billtrack.extensions import db
+from billtrack.platform.db import end_read, transaction
+from billtrack.platform.extensions import db
 from billtrack.usage.journal.models import RejectedRecord, UsageSource
 from billtrack.usage.journal.writing import write_noted
 from billtrack.usage.models import UsageRecord

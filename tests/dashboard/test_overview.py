@@ -13,11 +13,11 @@ from apiflask import APIFlask
 from billtrack.accounts.models import User
 from billtrack.core.periods import DateRange, Month
 from billtrack.dashboard import overview
-from billtrack.db import transaction
-from billtrack.extensions import current_calendar, db
-from billtrack.installation.operations import mark_demo_loaded
 from billtrack.plans.models import Subscription
 from billtrack.plans.operations import create_plan, create_version, publish_version, subscribe
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import current_calendar, db
+from billtrack.platform.installation.operations import mark_demo_loaded
 from billtrack.pricing.charges import Charge
 from billtrack.statements.queries import Terms, list_statements
 from billtrack.summaries.operations import refresh_past

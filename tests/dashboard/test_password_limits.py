@@ -13,7 +13,7 @@ from billtrack.accounts.models import SignInTry, User
 from billtrack.accounts.permissions import Role
 from billtrack.accounts.throttle import MOST_HERE, MOST_PASSWORDS, NewPassword
 from billtrack.dashboard.settings_forms import PresentPasswordForm
-from billtrack.db import transaction
+from billtrack.platform.db import transaction
 from tests.accounts.telephone import switch_on
 from tests.cast import PASSWORD, Cast, create_user
 from tests.dashboard.page import Page, Visitor

@@ -6,7 +6,7 @@ import pytest
 from apiflask import APIFlask
 
 from billtrack.accounts.models import User
-from billtrack.extensions import db
+from billtrack.platform.extensions import db
 from tests.cast import Cast, Member
 from tests.customers.people import unpack
 from tests.dashboard.page import Page, Visitor, text_of

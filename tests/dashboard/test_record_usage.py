@@ -9,8 +9,8 @@ import pytest
 from apiflask import APIFlask
 
 from billtrack.app import create_app
-from billtrack.db import transaction
-from billtrack.extensions import db
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import db
 from billtrack.provisioning.initialise import initialise
 from billtrack.usage.models import UsageDaily, UsageKey, UsageMonthly, UsageRecord
 from tests.cast import Cast, create_cast

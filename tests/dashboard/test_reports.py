@@ -12,9 +12,9 @@ from pypdf import PdfReader
 
 from billtrack.core.errors import InvalidError
 from billtrack.core.periods import Month
-from billtrack.extensions import current_calendar, db
-from billtrack.jobs.models import Job
-from billtrack.jobs.runner import Run
+from billtrack.platform.extensions import current_calendar, db
+from billtrack.platform.jobs.models import Job
+from billtrack.platform.jobs.runner import Run
 from billtrack.reports.models import Report
 from tests.cast import Cast, Member, create_record, create_user
 from tests.dashboard.conftest import RunJobs

@@ -6,7 +6,7 @@ import pytest
 from werkzeug.test import TestResponse
 from werkzeug.wrappers import Response
 
-from billtrack.http import HEADERS
+from billtrack.platform.http import HEADERS
 from tests.dashboard import rules
 from tests.dashboard.page import Page
 

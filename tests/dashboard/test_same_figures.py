@@ -17,9 +17,9 @@ from apiflask import APIFlask
 from pypdf import PdfReader
 
 from billtrack.core.periods import Month
-from billtrack.db import transaction
-from billtrack.extensions import current_calendar
 from billtrack.plans.operations import subscribe
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import current_calendar
 from tests.cast import SYSTEM, Cast, create_record
 from tests.dashboard.conftest import RunJobs
 from tests.dashboard.page import Visitor

@@ -17,10 +17,10 @@ from billtrack.accounts.permissions import Role
 from billtrack.accounts.second_factor_secrets import as_text, unseal
 from billtrack.accounts.throttle import MOST_HERE
 from billtrack.app import create_app
-from billtrack.audit.models import AuditEntry
-from billtrack.config import Settings
-from billtrack.db import transaction
-from billtrack.extensions import db
+from billtrack.platform.audit.models import AuditEntry
+from billtrack.platform.config import Settings
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import db
 from tests.accounts.telephone import Telephone, switch_on
 from tests.cast import PASSWORD, Cast, Member, create_user
 from tests.dashboard.page import Page, Visitor, count, text_of

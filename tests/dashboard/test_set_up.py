@@ -9,10 +9,10 @@ from apiflask import APIFlask
 
 from billtrack.accounts.models import User
 from billtrack.accounts.permissions import Role
-from billtrack.config import Settings
-from billtrack.db import transaction
-from billtrack.extensions import db
-from billtrack.installation.operations import issue_setup_token
+from billtrack.platform.config import Settings
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import db
+from billtrack.platform.installation.operations import issue_setup_token
 from billtrack.provisioning.initialise import setup_link
 from tests.cast import PASSWORD, create_user
 from tests.dashboard.page import Page, Visitor, count

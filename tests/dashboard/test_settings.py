@@ -11,11 +11,11 @@ from apiflask import APIFlask
 from billtrack import mail
 from billtrack.accounts.models import User, UserSession
 from billtrack.accounts.permissions import Role
-from billtrack.audit.models import AuditEntry, AuditPersonalValue
-from billtrack.db import transaction
-from billtrack.extensions import db
-from billtrack.installation.operations import beat
 from billtrack.mail.operations import Recipient, mark_failed, note_attempt
+from billtrack.platform.audit.models import AuditEntry, AuditPersonalValue
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import db
+from billtrack.platform.installation.operations import beat
 from tests.cast import PASSWORD, SYSTEM, Cast, Member, create_user
 from tests.dashboard.page import Page, Visitor, create_session, text_of
 
@@ -319,7 +319,7 @@ def test_it_says_what_to_do_when_parts_are_down(
     app: APIFlask, cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("billtrack.dashboard.system_health.queue_is_reachable", lambda: False)
-    monkeypatch.setattr("billtrack.installation.parts._newest_migration", lambda: "9999")
+    monkeypatch.setattr("billtrack.platform.installation.parts._newest_migration", lambda: "9999")
     page = Visitor(app, cast.admin).open("/settings/health")
     parts = [text_of(row) for row in page.card("Parts").iter("li")]
     assert "outdated This version needs migration 9999. Run: billtrack init" in parts[1]

@@ -17,8 +17,8 @@ from billtrack.accounts.models import User, UserSession
 from billtrack.accounts.permissions import Role
 from billtrack.accounts.sessions import IDLE_LIMIT, LIFETIME
 from billtrack.accounts.throttle import MOST_HERE
-from billtrack.db import transaction
-from billtrack.extensions import db
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import db
 from tests.cast import PASSWORD, Cast, create_user
 from tests.dashboard.page import Page, Visitor, count, create_session
 

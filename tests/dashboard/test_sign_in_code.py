@@ -16,10 +16,10 @@ from billtrack.accounts.models import PendingSignIn, RecoveryCode, User, UserSes
 from billtrack.accounts.pending_sign_ins import begin_sign_in
 from billtrack.accounts.permissions import Role
 from billtrack.accounts.throttle import MOST_CODES, MOST_HERE
-from billtrack.audit.models import AuditEntry
 from billtrack.dashboard.sign_in import PENDING_COOKIE_KEY
-from billtrack.db import transaction
-from billtrack.extensions import db
+from billtrack.platform.audit.models import AuditEntry
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import db
 from tests.accounts.telephone import Telephone, switch_on
 from tests.cast import PASSWORD, Cast, create_user
 from tests.dashboard.page import Page, Visitor, count

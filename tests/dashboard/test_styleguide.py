@@ -15,8 +15,8 @@ import billtrack
 from billtrack.access import PERMISSION_ATTRIBUTE
 from billtrack.accounts.permissions import Permission
 from billtrack.app import create_app
-from billtrack.config import Settings
-from billtrack.extensions import db
+from billtrack.platform.config import Settings
+from billtrack.platform.extensions import db
 from tests.cast import Cast, create_cast
 from tests.dashboard import rules
 from tests.dashboard.page import Page, Visitor

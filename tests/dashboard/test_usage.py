@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from apiflask import APIFlask
 
-from billtrack.extensions import current_calendar
+from billtrack.platform.extensions import current_calendar
 from tests.cast import Cast, create_record
 from tests.dashboard.page import Page, Visitor
 

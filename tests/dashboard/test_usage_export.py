@@ -12,7 +12,7 @@ import pytest
 from apiflask import APIFlask
 
 from billtrack.dashboard import usage_export
-from billtrack.extensions import current_calendar
+from billtrack.platform.extensions import current_calendar
 from tests.cast import Cast, create_record
 from tests.dashboard.page import Page, Visitor
 

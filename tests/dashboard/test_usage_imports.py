@@ -12,10 +12,10 @@ from apiflask import APIFlask
 from sqlalchemy import func, select, update
 from werkzeug.test import TestResponse
 
-from billtrack.db import transaction
-from billtrack.extensions import db
-from billtrack.jobs.models import Job
-from billtrack.jobs.runner import Runner
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import db
+from billtrack.platform.jobs.models import Job
+from billtrack.platform.jobs.runner import Runner
 from billtrack.usage.imports.operations import USAGE_IMPORT
 from billtrack.usage.imports.running import UsageImporter
 from billtrack.usage.models import UsageRecord

@@ -15,10 +15,10 @@ from apiflask import APIFlask
 from billtrack.access import PERMISSION_ATTRIBUTE
 from billtrack.accounts.models import User
 from billtrack.accounts.permissions import Role, granted
-from billtrack.audit import Actor
 from billtrack.core.periods import Month
-from billtrack.db import transaction
-from billtrack.jobs.models import Job
+from billtrack.platform.audit import Actor
+from billtrack.platform.db import transaction
+from billtrack.platform.jobs.models import Job
 from billtrack.reports.operations import request_report
 from tests.cast import (
     PASSWORD,

@@ -14,9 +14,9 @@ import pytest
 from apiflask import APIFlask
 
 from billtrack.accounts.api_keys import find_together
-from billtrack.db import end_read
 from billtrack.express.in_loop import LoopLane, loop_lane
-from billtrack.request_head import MAX_BODY
+from billtrack.platform.db import end_read
+from billtrack.platform.request_head import MAX_BODY
 from billtrack.server.bodies import Body, BodyMemory, Deadlines
 from billtrack.server.channel import Channel
 from billtrack.usage.meters import known_meters, meter_ids

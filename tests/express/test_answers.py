@@ -16,9 +16,9 @@ from werkzeug.test import TestResponse
 
 from billtrack.accounts.api_keys import find_together
 from billtrack.accounts.models import ApiKey
-from billtrack.db import transaction
-from billtrack.direct import is_postgresql
-from billtrack.extensions import db
+from billtrack.platform.db import transaction
+from billtrack.platform.driver import is_postgresql
+from billtrack.platform.extensions import db
 from tests.cast import Cast, Member
 from tests.express.loops import LoopFirst, before, see
 from tests.usage.ingest.test_intake import assert_rollups_equal_records

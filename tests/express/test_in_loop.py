@@ -17,11 +17,11 @@ from sqlalchemy import text, update
 from billtrack.accounts import seen_keys
 from billtrack.accounts.models import ApiKey, User
 from billtrack.core.rates import Rate
-from billtrack.db import transaction
-from billtrack.extensions import db
-from billtrack.limits import Budget
-from billtrack.limits.requests import LIMITER
-from billtrack.loop_connection import LoopConnection
+from billtrack.platform.async_connection import LoopConnection
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import db
+from billtrack.platform.limits import Budget
+from billtrack.platform.limits.requests import LIMITER
 from billtrack.usage.ingest import optimistic
 from billtrack.usage.models import Meter, UsageDaily, UsageMonthly
 from tests.api.refusals import row_counts
@@ -157,7 +157,7 @@ def test_it_spends_once_for_a_record_that_goes_another_way(
 
     still = SimpleNamespace(monotonic=lambda: 1000.0)
     for module in ("buckets", "limiter"):
-        monkeypatch.setattr(f"billtrack.limits.{module}.time", still)
+        monkeypatch.setattr(f"billtrack.platform.limits.{module}.time", still)
     limiter = app.extensions[LIMITER]
     monkeypatch.setattr(limiter, "rates", {**limiter.rates, Budget.USAGE: Rate(1000, 60)})
     first = left("k")

@@ -8,13 +8,13 @@ import pytest
 from apiflask import APIFlask
 from sqlalchemy import select
 
-from billtrack.extensions import db
-from billtrack.jobs import operations
-from billtrack.jobs.models import Job
-from billtrack.jobs.runner import Runner
 from billtrack.mail.operations import LETTER
 from billtrack.mail.sending import LetterSender
 from billtrack.mail.transport import Transport
+from billtrack.platform.extensions import db
+from billtrack.platform.jobs import operations
+from billtrack.platform.jobs.models import Job
+from billtrack.platform.jobs.runner import Runner
 
 Deliver = Callable[[Transport], None]
 

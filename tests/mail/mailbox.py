@@ -11,12 +11,12 @@ from flask import Flask
 from sqlalchemy import select
 
 from billtrack.accounts.recovery import PASSWORD_REQUEST, answer_request
-from billtrack.extensions import db
-from billtrack.jobs.models import Job
-from billtrack.jobs.runner import Runner
 from billtrack.mail.operations import LETTER
 from billtrack.mail.sending import LetterSender
 from billtrack.mail.transport import Folder
+from billtrack.platform.extensions import db
+from billtrack.platform.jobs.models import Job
+from billtrack.platform.jobs.runner import Runner
 from tests.mail.post_office import links_in
 
 

@@ -12,17 +12,17 @@ from sqlalchemy import select, text
 from billtrack import mail
 from billtrack.core.errors import InvalidError
 from billtrack.core.mail_servers import MailServer
-from billtrack.db import transaction
-from billtrack.extensions import db
-from billtrack.jobs import operations as jobs
-from billtrack.jobs.models import Job
-from billtrack.jobs.runner import Run, Runner
 from billtrack.mail.models import Letter
 from billtrack.mail.operations import LETTER, Recipient
 from billtrack.mail.queries import read_outbox
 from billtrack.mail.secrets import new_seed, secret_of
 from billtrack.mail.sending import PAUSES, LetterSender
 from billtrack.mail.transport import Folder, Smtp
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import db
+from billtrack.platform.jobs import operations as jobs
+from billtrack.platform.jobs.models import Job
+from billtrack.platform.jobs.runner import Run, Runner
 from tests.cast import SYSTEM, create_user
 from tests.mail.conftest import Deliver
 from tests.mail.post_office import PostOffice, links_in

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from billtrack.config import ConfigError, Settings, load_settings
 from billtrack.core.errors import InvalidError
 from billtrack.core.mail_servers import MailServer, parse_sender
+from billtrack.platform.config import ConfigError, Settings, load_settings
 
 FROM = "Billing <billing@example.com>"
 

@@ -14,12 +14,12 @@ import pytest
 from apiflask import APIFlask
 
 from billtrack import mail
-from billtrack.db import transaction
-from billtrack.extensions import db
 from billtrack.mail.models import Letter
 from billtrack.mail.operations import Recipient
 from billtrack.mail.secrets import new_seed, secret_of
 from billtrack.mail.writing import NoRecipient, one_line, plain_name, write_message
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import db
 from tests.cast import SYSTEM, create_user
 
 pytestmark = pytest.mark.one_database

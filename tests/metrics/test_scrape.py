@@ -21,16 +21,16 @@ from werkzeug.test import TestResponse
 from billtrack.accounts.models import User
 from billtrack.accounts.permissions import Role
 from billtrack.app import create_app
-from billtrack.config import ConfigError, Settings, load_settings
 from billtrack.core.errors import InvalidError
-from billtrack.db import transaction
-from billtrack.extensions import current_calendar, db
-from billtrack.installation.operations import beat
-from billtrack.jobs import operations
-from billtrack.jobs.models import Job
-from billtrack.jobs.runner import Run, Runner
-from billtrack.metrics.counting import count_rendering
-from billtrack.metrics.sharing import VARIABLE
+from billtrack.platform.config import ConfigError, Settings, load_settings
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import current_calendar, db
+from billtrack.platform.installation.operations import beat
+from billtrack.platform.jobs import operations
+from billtrack.platform.jobs.models import Job
+from billtrack.platform.jobs.runner import Run, Runner
+from billtrack.platform.metrics.counting import count_rendering
+from billtrack.platform.metrics.sharing import VARIABLE
 from billtrack.scrape import _pids
 from billtrack.statements.queries import Terms
 from billtrack.summaries.operations import refresh

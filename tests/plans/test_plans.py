@@ -13,8 +13,6 @@ from apiflask import APIFlask
 
 from billtrack.core.errors import BilltrackError, InvalidError
 from billtrack.core.periods import DateRange
-from billtrack.db import transaction
-from billtrack.extensions import db
 from billtrack.plans.models import Plan, PlanVersion, Subscription
 from billtrack.plans.operations import (
     SubscriptionOverlap,
@@ -26,6 +24,8 @@ from billtrack.plans.operations import (
     subscribe,
 )
 from billtrack.plans.queries import price_spans
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import db
 from billtrack.pricing.charges import parse_charge
 from tests.cast import SYSTEM, Cast
 from tests.usage.racing import in_threads, overlapping

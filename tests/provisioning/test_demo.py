@@ -16,11 +16,11 @@ from sqlalchemy import func, select
 
 from billtrack.accounts.models import User
 from billtrack.accounts.permissions import Role
-from billtrack.config import Settings
 from billtrack.core.periods import BillingCalendar, DateRange, Month
-from billtrack.extensions import db
-from billtrack.installation.queries import find_installation
 from billtrack.plans.models import Subscription
+from billtrack.platform.config import Settings
+from billtrack.platform.extensions import db
+from billtrack.platform.installation.queries import find_installation
 from billtrack.provisioning import demo as loading
 from billtrack.provisioning.demo import ACCOUNTS_FILE, AddressTaken, demo_accounts, load_demo
 from billtrack.provisioning.demo_usage import demo_customers, demo_first_day, usage_on

@@ -10,7 +10,7 @@ import pytest
 from apiflask import APIFlask
 from sqlalchemy import func, insert, select
 
-from billtrack import audit, mail
+from billtrack import mail
 from billtrack.accounts import tokens
 from billtrack.accounts.api_keys import create_api_key
 from billtrack.accounts.models import User
@@ -20,19 +20,20 @@ from billtrack.accounts.permissions import Breadth, Reach, Role
 from billtrack.accounts.queries import find_user_by_email
 from billtrack.accounts.recovery_codes import make_recovery_codes
 from billtrack.accounts.sessions import start_session
-from billtrack.audit.models import AuditPersonalValue
-from billtrack.audit.verification import verify
-from billtrack.config import Settings
 from billtrack.core.periods import Month
 from billtrack.customers.operations import open_account
-from billtrack.db import transaction
-from billtrack.documents.object_storage import StorageUnavailable
-from billtrack.documents.storage import DocumentGone, Storage
-from billtrack.extensions import current_calendar, db, metadata
-from billtrack.installation.queries import find_installation
-from billtrack.jobs.operations import claim, mark_completed
 from billtrack.mail.operations import Recipient
 from billtrack.plans.operations import create_plan
+from billtrack.platform import audit
+from billtrack.platform.audit.models import AuditPersonalValue
+from billtrack.platform.audit.verification import verify
+from billtrack.platform.config import Settings
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import current_calendar, db, metadata
+from billtrack.platform.installation.queries import find_installation
+from billtrack.platform.jobs.operations import claim, mark_completed
+from billtrack.platform.storage.object_storage import StorageUnavailable
+from billtrack.platform.storage.storage import DocumentGone, Storage
 from billtrack.provisioning.demo import load_demo
 from billtrack.provisioning.demo_reset import DemoInUse, remove_demo
 from billtrack.reports.models import Report

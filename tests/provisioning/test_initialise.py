@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from billtrack.db import transaction
-from billtrack.extensions import db
-from billtrack.installation.models import Installation as InstallationRow
 from billtrack.plans.models import Plan, PlanVersion
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import db
+from billtrack.platform.installation.models import Installation as InstallationRow
 from billtrack.usage.models import Meter
 from tests.scenarios.harness import Installation, Running
 from tests.services import PostgresServer, unique_name

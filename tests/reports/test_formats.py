@@ -17,11 +17,11 @@ from pypdf import PdfReader
 
 from billtrack.accounts.models import User
 from billtrack.core.periods import Month
-from billtrack.db import transaction
 from billtrack.documents.pdf import PdfRenderer
-from billtrack.extensions import current_calendar, current_settings, db
-from billtrack.jobs.models import Job
-from billtrack.jobs.runner import Runner
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import current_calendar, current_settings, db
+from billtrack.platform.jobs.models import Job
+from billtrack.platform.jobs.runner import Runner
 from billtrack.present.filters import money
 from billtrack.reports.build import UsageReportBuilder
 from billtrack.reports.catalog import read_usage_report

@@ -11,16 +11,16 @@ from apiflask import APIFlask
 from sqlalchemy import select
 
 from billtrack.core.periods import Month
-from billtrack.db import transaction
-from billtrack.documents.object_storage import ObjectStorage, StorageUnavailable
-from billtrack.documents.storage import DocumentGone, LocalStorage, Storage, StoredFile
-from billtrack.extensions import current_calendar, db
-from billtrack.jobs.operations import claim, mark_completed
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import current_calendar, db
+from billtrack.platform.jobs.operations import claim, mark_completed
+from billtrack.platform.storage.object_storage import ObjectStorage, StorageUnavailable
+from billtrack.platform.storage.storage import DocumentGone, LocalStorage, Storage, StoredFile
 from billtrack.reports.models import Report
 from billtrack.reports.operations import request_report
 from billtrack.reports.retention import remove_old_files
 from tests.cast import SYSTEM, Cast
-from tests.documents.test_object_storage import endpoint, storage
+from tests.platform.storage.test_object_storage import endpoint, storage
 
 __all__ = ["endpoint", "storage"]
 

@@ -16,15 +16,15 @@ from pypdf.generic import IndirectObject
 from sqlalchemy import select
 
 from billtrack.accounts.models import User
-from billtrack.config import Settings
 from billtrack.core.periods import DateRange
-from billtrack.db import transaction
 from billtrack.documents import pdf
 from billtrack.documents.pdf import PdfRenderer
-from billtrack.documents.storage import LocalStorage
-from billtrack.extensions import db
-from billtrack.jobs.models import Job
-from billtrack.jobs.runner import Runner
+from billtrack.platform.config import Settings
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import db
+from billtrack.platform.jobs.models import Job
+from billtrack.platform.jobs.runner import Runner
+from billtrack.platform.storage.storage import LocalStorage
 from billtrack.reports.build import UsageReportBuilder
 from billtrack.reports.models import Report
 from billtrack.reports.operations import USAGE_REPORT, request_report

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from billtrack.accounts.api_keys import create_api_key
 from billtrack.accounts.permissions import Role
-from billtrack.db import transaction
+from billtrack.platform.db import transaction
 from tests.cast import SYSTEM, create_user
 from tests.scenarios.harness import Installation
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import func, select
 
-from billtrack.extensions import current_calendar, db
+from billtrack.platform.extensions import current_calendar, db
 from billtrack.usage.models import Meter, UsageKey, UsageRecord
 from billtrack.usage.verification import verify
 from tests.scenarios.harness import Installation

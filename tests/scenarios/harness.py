@@ -25,9 +25,9 @@ import pytest
 from apiflask import APIFlask
 
 from billtrack.app import create_app
-from billtrack.config import Settings
-from billtrack.extensions import db
-from billtrack.process import tied_command
+from billtrack.platform.config import Settings
+from billtrack.platform.extensions import db
+from billtrack.platform.process import tied_command
 from tests.conftest import make_settings
 from tests.services.processes import free_port
 

@@ -12,9 +12,9 @@ from billtrack.accounts.models import User
 from billtrack.accounts.permissions import Role
 from billtrack.accounts.queries import find_user_by_email
 from billtrack.core.periods import DateRange
-from billtrack.db import transaction
-from billtrack.extensions import db
-from billtrack.jobs.models import Job
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import db
+from billtrack.platform.jobs.models import Job
 from billtrack.reports.models import Report
 from billtrack.reports.operations import request_report
 from billtrack.usage.ingest.intake import submit

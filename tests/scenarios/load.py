@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import select
 
 from billtrack.accounts.permissions import Role
-from billtrack.extensions import db
+from billtrack.platform.extensions import db
 from billtrack.reports.models import Report
 from tests.scenarios.accounts import Account, create_account
 from tests.scenarios.books import Usage, assert_books_agree

@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from billtrack.accounts.permissions import Role
-from billtrack.extensions import current_settings
+from billtrack.platform.extensions import current_settings
 from tests.scenarios.accounts import Account, create_account
 from tests.scenarios.conftest import Site
 from tests.scenarios.harness import eventually
@@ -19,7 +19,7 @@ CLIMBING = (
 )
 """Ways to write the folder above, raw and encoded once or twice."""
 
-TARGETS = ("secret_key", "billtrack.db", "etc/passwd", "billtrack/config.py")
+TARGETS = ("secret_key", "billtrack.db", "etc/passwd", "billtrack/platform/config.py")
 TRACES = (b"SQLite format", b"root:x:", b"Typed settings")
 """How the targets begin; and the secret, which is looked for besides."""
 

@@ -13,9 +13,9 @@ import pytest
 from flask import current_app
 from sqlalchemy import select
 
-from billtrack.db import transaction
-from billtrack.documents.storage import Storage
-from billtrack.jobs.models import Job
+from billtrack.platform.db import transaction
+from billtrack.platform.jobs.models import Job
+from billtrack.platform.storage.storage import Storage
 from billtrack.reports.models import Report
 from tests.scenarios.harness import Installation, Running, eventually
 from tests.scenarios.jobs import (
@@ -136,7 +136,16 @@ def test_a_restore_that_is_killed_can_be_repeated(
     file = tmp_path_factory.mktemp("backups") / "b.tar"
     create_busy_customer(installation)
     run(installation, "backup", str(file))
-    command = [sys.executable, "-P", "-c", DYING, "os.rename", "billtrack.db", "restore", str(file)]
+    command = [
+        sys.executable,
+        "-P",
+        "-c",
+        DYING,
+        "os.rename",
+        "billtrack.db",
+        "restore",
+        str(file),
+    ]
     with Running(command, second.environment) as restore:
         assert restore.wait() == -signal.SIGKILL, restore.text
     assert not (second.folder / "billtrack.db").exists()
@@ -153,7 +162,11 @@ def test_a_backup_of_what_runs_is_restored_only_where_nothing_does(
     with installation.start("worker") as worker:
         worker.wait_for("worker_started")
         run(installation, "backup", str(file))
-        for name in ("billtrack.db", "billtrack.db-wal", "billtrack.db-shm"):
+        for name in (
+            "billtrack.db",
+            "billtrack.db-wal",
+            "billtrack.db-shm",
+        ):
             (installation.folder / name).unlink(missing_ok=True)
         refused = installation.run("restore", str(file))
         assert refused.returncode == 1

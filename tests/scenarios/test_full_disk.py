@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from billtrack.db import transaction
-from billtrack.extensions import db
-from billtrack.jobs.models import Job
-from billtrack.jobs.operations import retry
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import db
+from billtrack.platform.jobs.models import Job
+from billtrack.platform.jobs.operations import retry
 from tests.cast import SYSTEM
 from tests.scenarios.harness import Installation, Running, eventually
 from tests.scenarios.jobs import (

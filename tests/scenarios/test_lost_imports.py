@@ -12,8 +12,8 @@ from flask import current_app
 from sqlalchemy import func, select
 
 from billtrack.accounts.permissions import Role
-from billtrack.db import transaction
-from billtrack.extensions import db
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import db
 from billtrack.usage.imports.models import UsageImport
 from billtrack.usage.imports.operations import request_import, store_file
 from billtrack.usage.imports.taking import BLOCK

@@ -13,7 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from billtrack.accounts.permissions import Role
-from billtrack.metrics.sharing import PREFIX
+from billtrack.platform.metrics.sharing import PREFIX
 from tests.scenarios.accounts import create_account
 from tests.scenarios.harness import Installation, Running, eventually
 from tests.scenarios.jobs import create_busy_customer, request_reports, wait_for_all

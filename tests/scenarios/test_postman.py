@@ -14,9 +14,9 @@ from sqlalchemy import Table, func, select
 
 from billtrack.accounts.models import ApiKey, TokenFamily, User
 from billtrack.accounts.permissions import READ_ONLY, Role
-from billtrack.db import Base
-from billtrack.extensions import db
-from billtrack.jobs.models import Job
+from billtrack.platform.db import Base
+from billtrack.platform.extensions import db
+from billtrack.platform.jobs.models import Job
 from billtrack.usage.journal.models import RejectedRecord
 from billtrack.usage.models import UsageDaily, UsageRecord
 from tests.answers import assert_as_documented, documented_path

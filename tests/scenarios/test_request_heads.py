@@ -13,8 +13,8 @@ from sqlalchemy import func, select
 
 from billtrack.accounts.permissions import Role
 from billtrack.app import create_app
-from billtrack.extensions import db
-from billtrack.jobs.models import Job
+from billtrack.platform.extensions import db
+from billtrack.platform.jobs.models import Job
 from billtrack.usage.models import UsageRecord
 from tests.cast import create_user
 from tests.scenarios.accounts import Account, create_account

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import billtrack
 from billtrack.accounts.permissions import Role
-from billtrack.config import WORKING_THREADS
+from billtrack.platform.config import WORKING_THREADS
 from tests.scenarios.accounts import Account, create_account
 from tests.scenarios.books import Usage, assert_books_agree
 from tests.scenarios.harness import Installation, eventually

@@ -12,7 +12,7 @@ from pypdf import PdfReader
 from sqlalchemy import func, select
 
 from billtrack.accounts.permissions import Role
-from billtrack.extensions import db
+from billtrack.platform.extensions import db
 from billtrack.provisioning.demo import ACCOUNTS_FILE
 from billtrack.usage.models import UsageRecord
 from tests.scenarios.accounts import create_account

@@ -12,9 +12,9 @@ from sqlalchemy import update
 
 from billtrack.accounts.models import ApiKey
 from billtrack.app import create_app
-from billtrack.config import ConfigError, load_settings
-from billtrack.db import transaction
-from billtrack.extensions import db
+from billtrack.platform.config import ConfigError, load_settings
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import db
 from billtrack.usage.models import UsageRecord
 from tests.cast import Cast
 from tests.conftest import make_settings

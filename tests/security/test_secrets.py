@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from billtrack.config import ConfigError, load_settings
-from billtrack.secret_values import read_or_make
+from billtrack.platform.config import ConfigError, load_settings
+from billtrack.platform.secrets import read_or_make
 
 RANDOM = "n0t-a-r3al-k3y_but-qu1te-as-l0ng-XZ"
 

@@ -13,8 +13,8 @@ from apiflask import APIFlask
 
 from billtrack.accounts import api_keys
 from billtrack.accounts.models import User
-from billtrack.db import transaction
-from billtrack.extensions import db
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import db
 from tests.cast import SYSTEM, Cast, Member, create_record
 from tests.dashboard.page import Page, Visitor
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from billtrack.request_head import HEADER_FAULT
+from billtrack.platform.request_head import HEADER_FAULT
 from billtrack.server.environ import make_environ
 from tests.scenarios.harness import eventually
 from tests.services.processes import free_port

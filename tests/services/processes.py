@@ -19,7 +19,7 @@ from typing import NoReturn
 
 import pytest
 
-from billtrack.process import tied_command
+from billtrack.platform.process import tied_command
 
 START_SECONDS = 60.0
 FORBIDDEN = "BILLTRACK_TEST_NO_SERVERS"

@@ -14,7 +14,7 @@ from typing import Self
 import pytest
 import redis
 
-from billtrack.process import tied_command
+from billtrack.platform.process import tied_command
 from tests.services.processes import (
     end,
     free_port,

@@ -8,8 +8,6 @@ from fractions import Fraction
 from typing import Any
 
 from billtrack.core.periods import Month
-from billtrack.db import transaction
-from billtrack.extensions import current_calendar
 from billtrack.plans.models import PlanVersion, Subscription
 from billtrack.plans.operations import (
     create_plan,
@@ -19,6 +17,8 @@ from billtrack.plans.operations import (
     subscribe,
 )
 from billtrack.plans.standard import standard_charges
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import current_calendar
 from billtrack.pricing.charges import charge_to_json, parse_charge
 from billtrack.usage.models import Meter, UsageDaily
 from tests.cast import SYSTEM, Cast, Member, create_record

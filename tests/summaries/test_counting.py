@@ -11,9 +11,9 @@ from sqlalchemy import event
 
 from billtrack.accounts.queries import list_customers
 from billtrack.core.periods import BillingCalendar, DateRange, Month
-from billtrack.db import end_read, transaction
-from billtrack.extensions import db
 from billtrack.plans.queries import price_spans
+from billtrack.platform.db import end_read, transaction
+from billtrack.platform.extensions import db
 from billtrack.pricing.forecast import expected_month
 from billtrack.pricing.statement import price_statement
 from billtrack.statements.queries import Terms, list_statements, read_given

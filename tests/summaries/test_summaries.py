@@ -13,9 +13,9 @@ from sqlalchemy import func, select
 
 from billtrack.accounts.models import User
 from billtrack.core.periods import DateRange, Month
-from billtrack.db import end_read, transaction
-from billtrack.extensions import db
 from billtrack.plans.queries import price_spans
+from billtrack.platform.db import end_read, transaction
+from billtrack.platform.extensions import db
 from billtrack.summaries import counting, operations
 from billtrack.summaries.counting import count_month
 from billtrack.summaries.models import MonthSummary

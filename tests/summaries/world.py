@@ -9,12 +9,9 @@ from fractions import Fraction
 
 from sqlalchemy import insert
 
-from billtrack import audit
 from billtrack.accounts.permissions import Role
 from billtrack.core.periods import BillingCalendar, DateRange
 from billtrack.customers.operations import open_account
-from billtrack.db import transaction
-from billtrack.extensions import current_calendar, db
 from billtrack.plans.operations import (
     create_plan,
     create_version,
@@ -24,6 +21,9 @@ from billtrack.plans.operations import (
 )
 from billtrack.plans.queries import list_subscriptions
 from billtrack.plans.standard import standard_charges
+from billtrack.platform import audit
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import current_calendar, db
 from billtrack.pricing.charges import Charge, parse_charge
 from billtrack.statements.queries import Terms
 from billtrack.usage.meters import list_meters

@@ -1,6 +1,7 @@
 """Make the databases of an old version, which the tests beside this file upgrade.
 
-Runs with a checkout of commit 9c030e0 and the environment that its `scripts/set-up test` makes:
+Runs with a checkout of that version and the environment that its `scripts/set-up test` makes.
+Modules have moved since 9c030e0: for that one, take this script as it was at eea6146.
 
     cd CHECKOUT && PYTHONPATH=. .venv/bin/python PATH/TO/tests/upgrades/make_old.py
 
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from billtrack.app import create_app
-from billtrack.extensions import db
+from billtrack.platform.extensions import db
 from billtrack.provisioning.initialise import initialise
 from billtrack.usage.journal.writing import write_noted
 from tests.cast import Cast, Member, create_cast

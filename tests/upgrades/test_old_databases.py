@@ -20,9 +20,9 @@ from structlog.testing import capture_logs
 from werkzeug.test import TestResponse
 
 from billtrack.app import create_app
-from billtrack.config import Settings
-from billtrack.db import transaction
-from billtrack.extensions import current_calendar, db
+from billtrack.platform.config import Settings
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import current_calendar, db
 from billtrack.provisioning.initialise import initialise
 from billtrack.usage.journal.models import RejectedRecord
 from billtrack.usage.models import (

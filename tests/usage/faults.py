@@ -11,9 +11,9 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
-from billtrack.db import transaction
-from billtrack.direct import is_postgresql
-from billtrack.extensions import db
+from billtrack.platform.db import transaction
+from billtrack.platform.driver import is_postgresql
+from billtrack.platform.extensions import db
 from billtrack.usage.ingest.store import postgresql
 
 FAULTY = 666

@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 from flask import Flask
 
 from billtrack.app import create_app
-from billtrack.config import Settings
-from billtrack.db import transaction
-from billtrack.extensions import db
+from billtrack.platform.config import Settings
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import db
 
 T = TypeVar("T")
 PATIENCE = 60.0

@@ -10,7 +10,7 @@ import pytest
 from apiflask import APIFlask
 from sqlalchemy import func, select
 
-from billtrack.extensions import current_calendar, db
+from billtrack.platform.extensions import current_calendar, db
 from billtrack.usage.ingest.decide import OutsideWindow
 from billtrack.usage.ingest.intake import submit, submit_one
 from billtrack.usage.models import UsageRecord

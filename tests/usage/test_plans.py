@@ -10,9 +10,9 @@ from sqlalchemy import text, update
 
 from billtrack.accounts.api_keys import find_together
 from billtrack.accounts.models import ApiKey
-from billtrack.db import transaction
-from billtrack.direct import ask_driver, single_statements
-from billtrack.extensions import db
+from billtrack.platform.db import transaction
+from billtrack.platform.driver import ask_driver, single_statements
+from billtrack.platform.extensions import db
 from billtrack.usage.ingest.intake import submit, submit_one
 from billtrack.usage.ingest.store.postgresql_lookup import FEW
 from billtrack.usage.submissions import UsageInput

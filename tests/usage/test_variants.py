@@ -9,8 +9,8 @@ from sqlalchemy import select
 
 from billtrack.accounts.permissions import Breadth, Reach
 from billtrack.core.periods import DateRange
-from billtrack.db import transaction
-from billtrack.extensions import current_calendar, db
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import current_calendar, db
 from billtrack.summaries.reading import read_usage
 from billtrack.usage.ingest import store
 from billtrack.usage.ingest.reversing import reverse

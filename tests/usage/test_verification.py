@@ -10,10 +10,10 @@ import pytest
 from apiflask import APIFlask
 from sqlalchemy import delete, insert, select, update
 
-from billtrack.audit.models import AuditEntry
 from billtrack.core.periods import BillingCalendar
-from billtrack.db import transaction
-from billtrack.extensions import current_calendar, db
+from billtrack.platform.audit.models import AuditEntry
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import current_calendar, db
 from billtrack.usage.ingest.intake import submit
 from billtrack.usage.models import UsageDaily, UsageMonthly, UsageRecord
 from billtrack.usage.rollups import NOTHING, Total

@@ -20,7 +20,7 @@ from billtrack.api.v1.blueprint import api
 from billtrack.api.v1.idempotency import create_once
 from billtrack.api.v1.schemas import Body, Cursor, Limit, Query, from_cursor, page
 from billtrack.core.errors import InvalidError
-from billtrack.db import transaction
+from billtrack.platform.db import transaction
 from billtrack.usage.ingest.fields import Id, Instant, PlainText
 
 _MORE_THAN_THE_KEY = "The permission is lacking, or the account may do more than the API key"

@@ -20,8 +20,8 @@ from billtrack.api.v1.schemas import (
     page,
     read_period,
 )
-from billtrack.audit.queries import EntryFilter, EntryView, list_entries
-from billtrack.extensions import current_calendar
+from billtrack.platform.audit.queries import EntryFilter, EntryView, list_entries
+from billtrack.platform.extensions import current_calendar
 from billtrack.usage.ingest.fields import PlainText
 
 Word = Annotated[PlainText, Field(max_length=64)]

@@ -18,8 +18,8 @@ from billtrack.accounts.signing_in import CodeDue, prove_code, prove_password
 from billtrack.api.v1.blueprint import api
 from billtrack.api.v1.schemas import Body
 from billtrack.core.errors import UnauthenticatedError
-from billtrack.db import transaction
-from billtrack.http import client_address
+from billtrack.platform.db import transaction
+from billtrack.platform.http import client_address
 from billtrack.usage.ingest.fields import PlainText
 
 REFRESH_EXAMPLE = "bt_refresh_kR0aXz5sVq7uJm2yTn4cWb9eGd1fHi3oLp6ASrDtEvFBhJ2xY9Q1"

@@ -13,7 +13,7 @@ from werkzeug.exceptions import UnsupportedMediaType
 
 from billtrack.api.v1.bodies import read_body
 from billtrack.core.errors import FieldError, InvalidError, UnparsableError
-from billtrack.refusals import field_errors
+from billtrack.platform.error_responses import field_errors
 
 
 class InvalidFields(InvalidError):

@@ -10,7 +10,7 @@ from flask import Request
 from werkzeug.exceptions import UnsupportedMediaType
 
 from billtrack.core.errors import UnparsableError
-from billtrack.request_head import body_limit, too_large
+from billtrack.platform.request_head import body_limit, too_large
 
 PACKED = frozenset({"gzip", "x-gzip"})
 PLAIN = frozenset({"", "identity"})

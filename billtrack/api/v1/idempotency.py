@@ -12,7 +12,7 @@ from billtrack import access
 from billtrack.accounts import commands
 from billtrack.accounts.commands import Answer, Command, run_once
 from billtrack.core.errors import InvalidError
-from billtrack.db import transaction
+from billtrack.platform.db import transaction
 
 HEADER = "Idempotency-Key"
 MAX_LENGTH = 255

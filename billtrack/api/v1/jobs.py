@@ -11,10 +11,10 @@ from billtrack import access
 from billtrack.accounts.permissions import Breadth, Permission
 from billtrack.api.v1.blueprint import api
 from billtrack.api.v1.schemas import Cursor, Limit, Query, from_cursor, page
-from billtrack.db import transaction
-from billtrack.jobs import operations, queries
-from billtrack.jobs.models import Job
-from billtrack.limits import Budget
+from billtrack.platform.db import transaction
+from billtrack.platform.jobs import operations, queries
+from billtrack.platform.jobs.models import Job
+from billtrack.platform.limits import Budget
 
 
 class JobOut(BaseModel):

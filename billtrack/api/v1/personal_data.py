@@ -17,8 +17,8 @@ from billtrack.api.v1.users import UserOut, user_json
 from billtrack.core.errors import InvalidError
 from billtrack.customers.erasure import erase_account
 from billtrack.customers.export import export_disposition, note_export, stream_export
-from billtrack.db import transaction
-from billtrack.limits import Budget
+from billtrack.platform.db import transaction
+from billtrack.platform.limits import Budget
 from billtrack.usage.ingest.fields import PlainText
 
 ZIP = "application/zip"

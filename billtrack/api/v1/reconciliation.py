@@ -11,9 +11,9 @@ from billtrack import access
 from billtrack.accounts.permissions import Permission
 from billtrack.api.v1.blueprint import api
 from billtrack.api.v1.schemas import BillingDate, Body, Query, read_period
-from billtrack.extensions import current_calendar, current_settings
-from billtrack.limits import Budget
-from billtrack.request_head import MAX_BODY, accepts_body
+from billtrack.platform.extensions import current_calendar, current_settings
+from billtrack.platform.limits import Budget
+from billtrack.platform.request_head import MAX_BODY, accepts_body
 from billtrack.usage.ingest.fields import EventCode, Id
 from billtrack.usage.reconciliation.comparing import (
     MAX_TOTAL,

@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from billtrack import access
 from billtrack.accounts.permissions import Permission
 from billtrack.api.v1.openapi import document
-from billtrack.extensions import current_settings
+from billtrack.platform.extensions import current_settings
 from billtrack.present.api_reference import reference
 
 docs = Blueprint("docs", __name__)

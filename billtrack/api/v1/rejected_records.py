@@ -22,8 +22,8 @@ from billtrack.api.v1.schemas import (
     read_period,
 )
 from billtrack.api.v1.usage import UsageRecordOut, location_of, record_json
-from billtrack.extensions import current_calendar
-from billtrack.limits import Budget
+from billtrack.platform.extensions import current_calendar
+from billtrack.platform.limits import Budget
 from billtrack.usage.ingest.fields import EventCode, Id, Instant, Metadata, Quantity, UsageKey
 from billtrack.usage.journal.rejected import (
     RejectedFilter,

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from billtrack.core.errors import InvalidError
 from billtrack.core.periods import DateRange, Month
-from billtrack.extensions import current_calendar
+from billtrack.platform.extensions import current_calendar
 from billtrack.usage.ingest.fields import MAX_ID, YEARS, Id
 from billtrack.usage.ingest.schema import Shape
 

@@ -21,7 +21,7 @@ from billtrack.api.v1.schemas import (
 )
 from billtrack.core.errors import InvalidError
 from billtrack.core.periods import DateRange
-from billtrack.extensions import current_calendar
+from billtrack.platform.extensions import current_calendar
 from billtrack.usage.journal import queries
 from billtrack.usage.journal.queries import SourceView
 

@@ -13,10 +13,10 @@ from billtrack.api.v1.blueprint import api
 from billtrack.api.v1.schemas import BillingDate, Body, MonthText, Query, current_month, read_period
 from billtrack.core.errors import FieldError, InvalidError
 from billtrack.core.money import format_minor, minor_unit_places
-from billtrack.extensions import current_calendar, current_settings
+from billtrack.platform.extensions import current_calendar, current_settings
+from billtrack.platform.request_head import MAX_LIST_BODY, accepts_body
 from billtrack.pricing.charges import Charge, InvalidCharge, parse_charge
 from billtrack.pricing.statement import price_usage
-from billtrack.request_head import MAX_LIST_BODY, accepts_body
 from billtrack.statements.as_json import line_json, statement_json
 from billtrack.statements.queries import Terms, get_statement
 from billtrack.usage.ingest.fields import EventCode

@@ -26,10 +26,10 @@ from billtrack.api.v1.schemas import (
 )
 from billtrack.api.v1.terms import terms
 from billtrack.core.errors import InvalidError
-from billtrack.extensions import current_calendar
-from billtrack.http import quiet
-from billtrack.limits import Budget
-from billtrack.replica.reading import may_be_old
+from billtrack.platform.extensions import current_calendar
+from billtrack.platform.http import quiet
+from billtrack.platform.limits import Budget
+from billtrack.platform.replica.reading import may_be_old
 from billtrack.usage import lookup, queries
 from billtrack.usage.ingest import intake
 from billtrack.usage.ingest.fields import EventCode, PlainText

@@ -19,9 +19,9 @@ from billtrack.api.v1.idempotency import HEADER
 from billtrack.api.v1.schemas import Body, Query
 from billtrack.api.v1.terms import terms
 from billtrack.core.errors import FieldError, InvalidError
-from billtrack.limits import Budget
-from billtrack.refusals import MAX_ERRORS
-from billtrack.request_head import MAX_BODY, accepts_body
+from billtrack.platform.error_responses import MAX_ERRORS
+from billtrack.platform.limits import Budget
+from billtrack.platform.request_head import MAX_BODY, accepts_body
 from billtrack.usage.ingest.intake import submit
 from billtrack.usage.ingest.schema import MAX_RECORDS, NewUsage, invalid_record, read_batch
 from billtrack.usage.outcomes import Outcome, Status

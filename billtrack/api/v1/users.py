@@ -23,8 +23,8 @@ from billtrack.api.v1.idempotency import create_once, is_repeated
 from billtrack.api.v1.schemas import Body, Cursor, Limit, Query, from_cursor, page
 from billtrack.core.errors import UnavailableError
 from billtrack.customers.operations import change_role, invite_account, open_account
-from billtrack.db import transaction
-from billtrack.extensions import current_calendar
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import current_calendar
 from billtrack.usage.ingest.fields import PlainText
 
 Email = Annotated[PlainText, Field(min_length=3, max_length=254, examples=["ops@kiln.example"])]

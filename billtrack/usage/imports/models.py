@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Integer, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from billtrack.db import Base, BigId, UTCDateTime
+from billtrack.platform.db import Base, BigId, UTCDateTime
 
 
 class UsageImport(Base):

@@ -10,13 +10,13 @@ from typing import Any
 import structlog
 from sqlalchemy import delete, update
 
-from billtrack import audit
 from billtrack.core.errors import ConflictError, UnavailableError
-from billtrack.db import row_count
-from billtrack.documents.storage import Storage, StoredFile
-from billtrack.extensions import db
-from billtrack.jobs.models import OPEN_STATES, Job
-from billtrack.jobs.operations import enqueue, retry
+from billtrack.platform import audit
+from billtrack.platform.db import row_count
+from billtrack.platform.extensions import db
+from billtrack.platform.jobs.models import OPEN_STATES, Job
+from billtrack.platform.jobs.operations import enqueue, retry
+from billtrack.platform.storage.storage import Storage, StoredFile
 from billtrack.usage.imports.models import RefusedLine, UsageImport
 
 log = structlog.get_logger(__name__)

@@ -9,8 +9,8 @@ from sqlalchemy import Row, Select, select
 from billtrack.accounts.models import User
 from billtrack.accounts.permissions import Breadth, Reach
 from billtrack.core.errors import NotFoundError
-from billtrack.extensions import db
-from billtrack.jobs.models import Job
+from billtrack.platform.extensions import db
+from billtrack.platform.jobs.models import Job
 from billtrack.usage.imports.models import RefusedLine, UsageImport
 from billtrack.usage.imports.taking import Refusal
 

@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Row, delete, select, update
 
-from billtrack.db import end_read, transaction
-from billtrack.documents.storage import Storage
-from billtrack.extensions import db
-from billtrack.jobs.models import Job
+from billtrack.platform.db import end_read, transaction
+from billtrack.platform.extensions import db
+from billtrack.platform.jobs.models import Job
+from billtrack.platform.storage.storage import Storage
 from billtrack.usage.imports.models import RefusedLine, UsageImport
 from billtrack.usage.imports.operations import remove_file
 

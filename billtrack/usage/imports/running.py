@@ -13,12 +13,12 @@ from sqlalchemy import insert, select
 from billtrack.accounts.models import User
 from billtrack.accounts.permissions import Permission, Role, granted
 from billtrack.core.errors import BilltrackError, ConflictError, ForbiddenError
-from billtrack.db import after_commit, end_read, transaction
-from billtrack.documents.storage import DocumentGone, Storage
-from billtrack.extensions import db
-from billtrack.jobs.models import Job
-from billtrack.jobs.operations import report_progress
-from billtrack.jobs.runner import Run
+from billtrack.platform.db import after_commit, end_read, transaction
+from billtrack.platform.extensions import db
+from billtrack.platform.jobs.models import Job
+from billtrack.platform.jobs.operations import report_progress
+from billtrack.platform.jobs.runner import Run
+from billtrack.platform.storage.storage import DocumentGone, Storage
 from billtrack.usage.imports.models import RefusedLine, UsageImport
 from billtrack.usage.imports.operations import remove_file
 from billtrack.usage.imports.taking import Block, Refusal, UsageFile

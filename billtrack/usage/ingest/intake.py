@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 from billtrack.core.errors import UnavailableError
-from billtrack.db import end_read
+from billtrack.platform.db import end_read
 from billtrack.usage.ingest import store
 from billtrack.usage.ingest.decide import Decision, Group, decide
 from billtrack.usage.ingest.facts import Facts

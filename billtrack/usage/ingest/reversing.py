@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from billtrack import audit
 from billtrack.accounts.permissions import Reach
 from billtrack.core.errors import ConflictError
-from billtrack.db import transaction
+from billtrack.platform import audit
+from billtrack.platform.db import transaction
 from billtrack.usage.ingest import store
 from billtrack.usage.journal.counting import count_reversal
 from billtrack.usage.keys import reversal_hash

@@ -22,7 +22,7 @@ from pydantic import (
 from typing_extensions import TypedDict
 
 from billtrack.core.errors import InvalidError
-from billtrack.refusals import field_errors
+from billtrack.platform.error_responses import field_errors
 from billtrack.usage.ingest.fields import EventCode, Id, Instant, Metadata, Quantity, UsageKey
 from billtrack.usage.submissions import UsageInput
 

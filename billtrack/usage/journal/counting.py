@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from billtrack.metrics.counting import count_records, current_counts
+from billtrack.platform.metrics.counting import count_records, current_counts
 from billtrack.usage.journal.tally import REJECTED, REVERSED, current_tally
 from billtrack.usage.submissions import Submission, Terms
 

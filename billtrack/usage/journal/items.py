@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from billtrack.redaction import redact
+from billtrack.platform.redaction import redact
 from billtrack.usage.submissions import UsageInput
 
 MOST_BYTES = 8192

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, or_, select, update
 
 from billtrack.accounts.models import User
-from billtrack.db import end_read, transaction
-from billtrack.extensions import db
+from billtrack.platform.db import end_read, transaction
+from billtrack.platform.extensions import db
 from billtrack.usage.journal.models import RejectedRecord, UsageSource, UsageSourceHour
 from billtrack.usage.journal.silence import (
     FEWEST_MISSED,

@@ -13,7 +13,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from billtrack.accounts.models import User
 from billtrack.accounts.permissions import Breadth, Reach
 from billtrack.core.errors import NotFoundError
-from billtrack.extensions import db
+from billtrack.platform.extensions import db
 from billtrack.usage.journal.models import UsageSource, UsageSourceHour
 from billtrack.usage.journal.tally import hour_of
 

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Select, and_, func, select, true
 from billtrack.accounts.models import User
 from billtrack.accounts.permissions import Reach
 from billtrack.core.errors import FieldError, NotFoundError
-from billtrack.extensions import db
+from billtrack.platform.extensions import db
 from billtrack.usage.journal.models import RejectedRecord
 from billtrack.usage.journal.queries import covers
 

@@ -11,11 +11,11 @@ from typing import Any
 
 from sqlalchemy import update
 
-from billtrack import audit
 from billtrack.accounts.permissions import Reach
 from billtrack.core.errors import ConflictError, InvalidError
-from billtrack.db import row_count, transaction
-from billtrack.extensions import db
+from billtrack.platform import audit
+from billtrack.platform.db import row_count, transaction
+from billtrack.platform.extensions import db
 from billtrack.usage.ingest import intake, schema
 from billtrack.usage.ingest.decide import IdempotencyConflict
 from billtrack.usage.journal.items import item_of, usable_key

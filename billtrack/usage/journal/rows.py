@@ -14,9 +14,9 @@ from sqlalchemy import case, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from billtrack.accounts.queries import find_activity
-from billtrack.db import Base
-from billtrack.direct import is_postgresql
-from billtrack.extensions import db
+from billtrack.platform.db import Base
+from billtrack.platform.driver import is_postgresql
+from billtrack.platform.extensions import db
 from billtrack.usage.journal.models import RejectedRecord, UsageSource, UsageSourceHour
 from billtrack.usage.journal.pending import MOST_KEPT, RefusedRow
 from billtrack.usage.journal.tally import Hour, hour_of

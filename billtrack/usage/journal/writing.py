@@ -9,7 +9,7 @@ import structlog
 from flask import Flask
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
-from billtrack.db import transaction
+from billtrack.platform.db import transaction
 from billtrack.usage.journal.rows import add_hours, add_refused, add_sources
 from billtrack.usage.journal.tally import Tally, current_tally
 

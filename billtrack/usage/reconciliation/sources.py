@@ -8,7 +8,7 @@ from sqlalchemy import Row, or_, select
 
 from billtrack.accounts.models import User
 from billtrack.accounts.permissions import Breadth, Permission, Reach, Role, granted
-from billtrack.extensions import db
+from billtrack.platform.extensions import db
 from billtrack.usage.journal.queries import SourceNotFound
 
 RECORDERS = [role for role in Role if granted(role, Permission.USAGE_RECORD)]

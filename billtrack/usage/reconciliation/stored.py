@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import aliased
 
 from billtrack.core.periods import BillingCalendar, DateRange
-from billtrack.extensions import db
+from billtrack.platform.extensions import db
 from billtrack.usage.models import Meter, UsageRecord
 from billtrack.usage.rollups import seconds_of
 

@@ -12,11 +12,11 @@ from apiflask import APIFlask
 from sqlalchemy import func, select, update
 
 from billtrack.accounts.models import User
-from billtrack.db import transaction
-from billtrack.documents.storage import DocumentGone, Storage
-from billtrack.extensions import db
-from billtrack.jobs.models import Job
-from billtrack.jobs.runner import Runner
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import db
+from billtrack.platform.jobs.models import Job
+from billtrack.platform.jobs.runner import Runner
+from billtrack.platform.storage.storage import DocumentGone, Storage
 from billtrack.usage.imports import running, taking
 from billtrack.usage.imports.models import RefusedLine, UsageImport
 from billtrack.usage.imports.operations import (

@@ -13,7 +13,7 @@ import pytest
 from apiflask import APIFlask
 from sqlalchemy import func, select
 
-from billtrack.extensions import db
+from billtrack.platform.extensions import db
 from billtrack.usage.imports import taking
 from billtrack.usage.imports.refused import RefusedLines
 from billtrack.usage.imports.taking import Refusal, UsageFile

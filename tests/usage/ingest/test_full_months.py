@@ -12,8 +12,8 @@ from sqlalchemy import insert, select
 
 from billtrack.accounts.permissions import Breadth, Reach
 from billtrack.core.periods import BillingCalendar
-from billtrack.db import transaction
-from billtrack.extensions import db
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import db
 from billtrack.usage.ingest.decide import QuantityOverflow
 from billtrack.usage.ingest.intake import submit, submit_one
 from billtrack.usage.ingest.reversing import reverse

@@ -21,9 +21,9 @@ from billtrack.accounts.permissions import Breadth, Reach, Role
 from billtrack.app import create_app
 from billtrack.core.errors import InvalidError
 from billtrack.core.periods import BillingCalendar, Month
-from billtrack.db import transaction
-from billtrack.extensions import current_calendar, db
-from billtrack.installation.queries import TimezoneMismatch, require_timezone
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import current_calendar, db
+from billtrack.platform.installation.queries import TimezoneMismatch, require_timezone
 from billtrack.provisioning.initialise import initialise
 from billtrack.usage.ingest import store
 from billtrack.usage.ingest.intake import LARGE, submit

@@ -18,10 +18,10 @@ from apiflask import APIFlask
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from billtrack.config import Settings
-from billtrack.db import transaction
-from billtrack.direct import ask_driver, single_statements
-from billtrack.extensions import db
+from billtrack.platform.config import Settings
+from billtrack.platform.db import transaction
+from billtrack.platform.driver import ask_driver, single_statements
+from billtrack.platform.extensions import db
 from billtrack.usage.ingest.intake import Batch, submit
 from billtrack.usage.ingest.store import postgresql, postgresql_copy
 from billtrack.usage.ingest.store.postgresql_copy import MANY

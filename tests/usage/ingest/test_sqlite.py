@@ -11,9 +11,9 @@ import pytest
 from apiflask import APIFlask
 from sqlalchemy import insert, text
 
-from billtrack.db import transaction
-from billtrack.direct import session_driver
-from billtrack.extensions import db
+from billtrack.platform.db import transaction
+from billtrack.platform.driver import session_driver
+from billtrack.platform.extensions import db
 from billtrack.usage.ingest.store import sqlite
 from billtrack.usage.ingest.store.sqlite import ROWS
 from billtrack.usage.models import UsageDaily, UsageKey, UsageMonthly, UsageRecord

@@ -11,8 +11,8 @@ import psycopg
 import pytest
 
 from billtrack.accounts.api_keys import find_together
-from billtrack.config import Settings
-from billtrack.direct import single_statements
+from billtrack.platform.config import Settings
+from billtrack.platform.driver import single_statements
 from billtrack.usage.ingest.decide import Group, decide
 from billtrack.usage.ingest.facts import STATES, KeyHolds, MeterIs, State, UserActive, assume
 from billtrack.usage.ingest.store.postgresql import append_if

@@ -19,9 +19,9 @@ from billtrack.accounts.key_format import API_KEY, new_secret
 from billtrack.accounts.models import ApiKey
 from billtrack.accounts.operations import deactivate_user
 from billtrack.accounts.permissions import Breadth, Reach
-from billtrack.db import transaction
-from billtrack.direct import is_postgresql
-from billtrack.extensions import db
+from billtrack.platform.db import transaction
+from billtrack.platform.driver import is_postgresql
+from billtrack.platform.extensions import db
 from billtrack.usage.ingest import intake
 from billtrack.usage.ingest.intake import submit_one
 from billtrack.usage.outcomes import Outcome

@@ -13,8 +13,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from billtrack.accounts.models import User
 from billtrack.accounts.permissions import Breadth, Reach, Role
-from billtrack.db import transaction
-from billtrack.extensions import db
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import db
 from billtrack.usage.ingest.intake import preview, submit, submit_one
 from billtrack.usage.ingest.reversing import reverse
 from billtrack.usage.journal.models import UsageSource, UsageSourceHour

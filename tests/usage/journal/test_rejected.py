@@ -12,10 +12,10 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from billtrack.accounts.permissions import Breadth, Reach
-from billtrack.audit.models import AuditEntry
 from billtrack.core.errors import BilltrackError, InvalidError
-from billtrack.db import transaction
-from billtrack.extensions import db
+from billtrack.platform.audit.models import AuditEntry
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import db
 from billtrack.usage.erasure import forget_rejected
 from billtrack.usage.ingest import intake
 from billtrack.usage.ingest.decide import IdempotencyConflict

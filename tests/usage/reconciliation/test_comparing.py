@@ -12,8 +12,8 @@ from sqlalchemy import insert
 
 from billtrack.accounts.permissions import Breadth, Reach
 from billtrack.core.periods import BillingCalendar, DateRange
-from billtrack.db import transaction
-from billtrack.extensions import current_calendar
+from billtrack.platform.db import transaction
+from billtrack.platform.extensions import current_calendar
 from billtrack.usage.ingest.reversing import reverse
 from billtrack.usage.models import UsageRecord
 from billtrack.usage.reconciliation import comparing

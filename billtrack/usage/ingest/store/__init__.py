@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from billtrack.direct import is_postgresql
+from billtrack.platform.driver import is_postgresql
 from billtrack.usage.ingest.facts import Facts
 from billtrack.usage.ingest.store import postgresql, sqlite
 from billtrack.usage.rows import NewRecord

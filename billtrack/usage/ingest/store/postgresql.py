@@ -14,8 +14,8 @@ from typing import Any
 import psycopg
 from psycopg.errors import CheckViolation, UniqueViolation
 
-from billtrack.db import end_read
-from billtrack.direct import Driver, as_json, session_statements, single_statements
+from billtrack.platform.db import end_read
+from billtrack.platform.driver import Driver, as_json, session_statements, single_statements
 from billtrack.usage.ingest.facts import STATES, Facts, State
 from billtrack.usage.ingest.store import postgresql_copy
 from billtrack.usage.ingest.store.postgresql_lookup import find_facts

@@ -14,7 +14,7 @@ from struct import Struct
 
 from pydantic_core import to_json
 
-from billtrack.direct import Driver, as_json
+from billtrack.platform.driver import Driver, as_json
 from billtrack.usage.rows import NewRecord, sums_of_days, sums_of_months
 
 MANY = 500

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from billtrack.core.periods import Month
-from billtrack.direct import Driver, as_json
+from billtrack.platform.driver import Driver, as_json
 from billtrack.usage.ingest.facts import Facts, MonthKey
 from billtrack.usage.meters import known_meters
 from billtrack.usage.rows import UsedKey

@@ -15,8 +15,8 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
-from billtrack.db import driver_transaction
-from billtrack.direct import session_driver
+from billtrack.platform.db import driver_transaction
+from billtrack.platform.driver import session_driver
 from billtrack.usage.ingest.facts import Facts
 from billtrack.usage.ingest.store.sqlite_lookup import find_facts
 from billtrack.usage.instants import as_json_texts
