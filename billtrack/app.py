@@ -15,7 +15,7 @@ from billtrack.api.v1 import api, openapi
 from billtrack.api.v1.reference import docs
 from billtrack.dashboard import dashboard
 from billtrack.health import health
-from billtrack.mail.transport import open_transport
+from billtrack.notifications.mail.transport import open_transport
 from billtrack.platform import http, limits
 from billtrack.platform.config import WEB_CONNECTIONS, Settings, load_settings
 from billtrack.platform.db import release_session
@@ -70,7 +70,7 @@ def create_app(
     app.extensions["billtrack.storage"] = open_storage(
         settings.storage_url, folder=settings.data_dir / "reports"
     )
-    app.extensions["billtrack.mail"] = open_transport(settings)
+    app.extensions["billtrack.notifications.mail"] = open_transport(settings)
     db.init_app(app)
     app.teardown_appcontext(release_session)  # before the extension's own, which lets errors out
     with app.app_context():

@@ -19,8 +19,8 @@ from billtrack.accounts.queries import has_administrator
 from billtrack.backups.postgresql import ProgramMissing, require_program
 from billtrack.core.errors import BilltrackError
 from billtrack.documents.pdf import missing_font_packages, require_libraries
-from billtrack.mail.queries import read_outbox
-from billtrack.mail.transport import Folder, Transport
+from billtrack.notifications.mail.queries import read_outbox
+from billtrack.notifications.mail.transport import Folder, Transport
 from billtrack.platform.config import LOOP_CONNECTIONS, WEB_CONNECTIONS, Settings
 from billtrack.platform.db import database_now
 from billtrack.platform.extensions import db
@@ -190,7 +190,7 @@ def _check_worker() -> str:
 
 
 def _check_mail(app: Flask) -> str:
-    transport: Transport = app.extensions["billtrack.mail"]
+    transport: Transport = app.extensions["billtrack.notifications.mail"]
     transport.check()
     if isinstance(transport, Folder):
         raise Advice(

@@ -22,8 +22,8 @@ from billtrack.accounts.throttle import forget_old_tries
 from billtrack.app import create_app
 from billtrack.customers.erasure import ERASURE, Eraser
 from billtrack.documents.pdf import PdfRenderer, RenderingUnavailable
-from billtrack.mail.operations import LETTER
-from billtrack.mail.sending import LetterSender
+from billtrack.notifications.mail.operations import LETTER
+from billtrack.notifications.mail.sending import LetterSender
 from billtrack.platform.config import Settings
 from billtrack.platform.db import database_now, transaction
 from billtrack.platform.extensions import current_calendar, db
@@ -86,7 +86,7 @@ def run_worker(settings: Settings) -> None:
     renderer = PdfRenderer(processes=settings.workers)
     storage = app.extensions["billtrack.storage"]
     builder = UsageReportBuilder(renderer=renderer, storage=storage, settings=settings)
-    letters = LetterSender(app.extensions["billtrack.mail"])
+    letters = LetterSender(app.extensions["billtrack.notifications.mail"])
     handlers = {
         USAGE_REPORT: builder.build,
         LETTER: letters.send,

@@ -13,12 +13,12 @@ from enum import StrEnum
 
 from sqlalchemy import ColumnElement, and_, func, select, update
 
-from billtrack import mail
 from billtrack.accounts.models import OneTimeLink, User
 from billtrack.core.errors import ConflictError, NotFoundError
-from billtrack.mail.models import Letter
-from billtrack.mail.operations import Recipient
-from billtrack.mail.secrets import hash_secret, new_seed, secret_of
+from billtrack.notifications import mail
+from billtrack.notifications.mail.models import Letter
+from billtrack.notifications.mail.operations import Recipient
+from billtrack.notifications.mail.secrets import hash_secret, new_seed, secret_of
 from billtrack.platform import audit
 from billtrack.platform.db import row_count
 from billtrack.platform.extensions import db

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from billtrack import mail
 from billtrack.accounts.models import User
-from billtrack.mail.operations import Recipient
+from billtrack.notifications import mail
+from billtrack.notifications.mail.operations import Recipient
 from billtrack.platform import audit
 
 LETTER = "second_factor"

@@ -19,10 +19,10 @@ from billtrack.accounts.models import User
 from billtrack.accounts.operations import lock_removable_user, require_another_administrator
 from billtrack.accounts.permissions import Reach
 from billtrack.core.errors import ConflictError
-from billtrack.mail.operations import erase_letters
-from billtrack.mail.queries import list_letters_about
-from billtrack.mail.sending import name_of
-from billtrack.mail.transport import Transport
+from billtrack.notifications.mail.operations import erase_letters
+from billtrack.notifications.mail.queries import list_letters_about
+from billtrack.notifications.mail.sending import name_of
+from billtrack.notifications.mail.transport import Transport
 from billtrack.platform import audit
 from billtrack.platform.audit.operations import erase_personal_values
 from billtrack.platform.db import database_now, transaction

@@ -17,8 +17,8 @@ from billtrack.accounts.permissions import Permission
 from billtrack.dashboard.blueprint import dashboard
 from billtrack.dashboard.journal import silent_sources
 from billtrack.dashboard.settings import render_section
-from billtrack.mail.queries import read_outbox
-from billtrack.mail.transport import Folder, Transport
+from billtrack.notifications.mail.queries import read_outbox
+from billtrack.notifications.mail.transport import Folder, Transport
 from billtrack.platform.config import Settings
 from billtrack.platform.db import database_now
 from billtrack.platform.extensions import current_settings
@@ -66,7 +66,7 @@ def _storage(installed: Settings) -> dict[str, Any]:
 
 def _mail() -> dict[str, Any]:
     """Return where letters go and whether they get there."""
-    transport: Transport = current_app.extensions["billtrack.mail"]
+    transport: Transport = current_app.extensions["billtrack.notifications.mail"]
     return {
         "place": transport.place,
         "is_folder": isinstance(transport, Folder),

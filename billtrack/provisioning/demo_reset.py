@@ -27,7 +27,7 @@ from billtrack.accounts.models import (
 )
 from billtrack.core.errors import ConflictError
 from billtrack.core.periods import BillingCalendar, Month
-from billtrack.mail.models import Letter
+from billtrack.notifications.mail.models import Letter
 from billtrack.plans.models import Subscription
 from billtrack.platform import audit
 from billtrack.platform.audit.models import AuditEntry

@@ -18,8 +18,8 @@ from billtrack.accounts.passwords import hash_password, verify_password
 from billtrack.accounts.permissions import Breadth, Reach
 from billtrack.accounts.recovery import NoPasswordToReset, NotToBeInvited
 from billtrack.accounts.sessions import list_sessions, start_session
-from billtrack.mail.models import Letter
-from billtrack.mail.secrets import secret_of
+from billtrack.notifications.mail.models import Letter
+from billtrack.notifications.mail.secrets import secret_of
 from billtrack.platform import audit
 from billtrack.platform.audit.models import AuditEntry
 from billtrack.platform.db import transaction

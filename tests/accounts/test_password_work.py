@@ -28,7 +28,7 @@ from billtrack.provisioning.initialise import setup_link
 from tests import cast as actors
 from tests.cast import PASSWORD, SYSTEM, Cast
 from tests.dashboard.page import Visitor
-from tests.mail.mailbox import deliver, link_in
+from tests.notifications.mail.mailbox import deliver, link_in
 
 NEW = "another horse, another battery"
 PACKAGE = Path(billtrack.__file__).parent

@@ -17,7 +17,7 @@ from billtrack.accounts.models import ApiKey, OneTimeLink, User
 from billtrack.accounts.operations import LastAdministrator
 from billtrack.accounts.permissions import Breadth, Permission, Reach, Role, grantable_scopes
 from billtrack.accounts.recovery import PASSWORD_REQUEST, answer_request, request_reset
-from billtrack.mail.models import Letter
+from billtrack.notifications.mail.models import Letter
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import db
 from billtrack.platform.jobs.models import Job

@@ -7,7 +7,7 @@ from apiflask import APIFlask
 
 from billtrack.accounts.permissions import Role
 from tests.cast import PASSWORD, Cast, as_person, create_user
-from tests.mail.mailbox import deliver
+from tests.notifications.mail.mailbox import deliver
 
 pytestmark = pytest.mark.one_database
 

@@ -11,7 +11,7 @@ from tests.browser.conftest import Open
 from tests.browser.looks import find_faults
 from tests.browser.sites import Workshop
 from tests.cast import PASSWORD, create_user
-from tests.mail.mailbox import deliver, link_in
+from tests.notifications.mail.mailbox import deliver, link_in
 
 EMAIL, NEW = "grace@new.example", "another horse, another battery"
 

@@ -23,8 +23,8 @@ from billtrack.accounts.throttle import MOST_HERE
 from billtrack.core.periods import Month
 from billtrack.customers.erasure import ERASURE, Eraser
 from billtrack.documents.pdf import PdfRenderer
-from billtrack.mail.operations import LETTER
-from billtrack.mail.sending import LetterSender
+from billtrack.notifications.mail.operations import LETTER
+from billtrack.notifications.mail.sending import LetterSender
 from billtrack.platform.config import Settings
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import current_calendar, db
@@ -139,7 +139,10 @@ def run_jobs(*kinds: str) -> None:
     """Run what waits, once, as a worker does; of these kinds, or all."""
     app = _app()
     settings: Settings = app.extensions["billtrack.settings"]
-    storage, folder = app.extensions["billtrack.storage"], app.extensions["billtrack.mail"]
+    storage, folder = (
+        app.extensions["billtrack.storage"],
+        app.extensions["billtrack.notifications.mail"],
+    )
     renderer = PdfRenderer(processes=1)
     builder = UsageReportBuilder(renderer=renderer, storage=storage, settings=settings)
     handlers = {

@@ -17,7 +17,7 @@ from billtrack.platform.db import transaction
 from billtrack.platform.extensions import db
 from tests.cast import PASSWORD, Cast, Member, create_user
 from tests.dashboard.page import Page, Visitor, create_session
-from tests.mail.mailbox import deliver, link_in
+from tests.notifications.mail.mailbox import deliver, link_in
 
 pytestmark = pytest.mark.one_database
 

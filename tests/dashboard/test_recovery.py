@@ -15,14 +15,14 @@ from billtrack.accounts.links import MOST_AN_HOUR, Purpose, send_link
 from billtrack.accounts.models import OneTimeLink, User
 from billtrack.accounts.permissions import Role
 from billtrack.accounts.recovery import request_reset
-from billtrack.mail.models import Letter
+from billtrack.notifications.mail.models import Letter
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import db
 from billtrack.platform.jobs.models import Job
 from tests.cast import PASSWORD, SYSTEM, create_user
 from tests.dashboard.page import Page, Visitor, count
-from tests.mail.mailbox import deliver, link_in
-from tests.mail.post_office import links_in
+from tests.notifications.mail.mailbox import deliver, link_in
+from tests.notifications.mail.post_office import links_in
 
 pytestmark = pytest.mark.one_database
 

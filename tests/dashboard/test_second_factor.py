@@ -24,7 +24,7 @@ from billtrack.platform.extensions import db
 from tests.accounts.telephone import Telephone, switch_on
 from tests.cast import PASSWORD, Cast, Member, create_user
 from tests.dashboard.page import Page, Visitor, count, text_of
-from tests.mail.mailbox import deliver, text_in
+from tests.notifications.mail.mailbox import deliver, text_in
 
 pytestmark = pytest.mark.one_database
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from apiflask import APIFlask
 
-from billtrack import mail
 from billtrack.accounts.models import User, UserSession
 from billtrack.accounts.permissions import Role
-from billtrack.mail.operations import Recipient, mark_failed, note_attempt
+from billtrack.notifications import mail
+from billtrack.notifications.mail.operations import Recipient, mark_failed, note_attempt
 from billtrack.platform.audit.models import AuditEntry, AuditPersonalValue
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import db

@@ -23,7 +23,7 @@ from billtrack.platform.extensions import db
 from tests.accounts.telephone import Telephone, switch_on
 from tests.cast import PASSWORD, Cast, create_user
 from tests.dashboard.page import Page, Visitor, count
-from tests.mail.mailbox import deliver, link_in, text_in
+from tests.notifications.mail.mailbox import deliver, link_in, text_in
 from tests.usage.racing import in_threads
 
 pytestmark = pytest.mark.one_database

@@ -10,7 +10,6 @@ import pytest
 from apiflask import APIFlask
 from sqlalchemy import func, insert, select
 
-from billtrack import mail
 from billtrack.accounts import tokens
 from billtrack.accounts.api_keys import create_api_key
 from billtrack.accounts.models import User
@@ -22,7 +21,8 @@ from billtrack.accounts.recovery_codes import make_recovery_codes
 from billtrack.accounts.sessions import start_session
 from billtrack.core.periods import Month
 from billtrack.customers.operations import open_account
-from billtrack.mail.operations import Recipient
+from billtrack.notifications import mail
+from billtrack.notifications.mail.operations import Recipient
 from billtrack.plans.operations import create_plan
 from billtrack.platform import audit
 from billtrack.platform.audit.models import AuditPersonalValue

@@ -6,15 +6,15 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import select
 
-from billtrack import mail
-from billtrack.mail.models import Letter
-from billtrack.mail.operations import Recipient
-from billtrack.mail.secrets import new_seed
+from billtrack.notifications import mail
+from billtrack.notifications.mail.models import Letter
+from billtrack.notifications.mail.operations import Recipient
+from billtrack.notifications.mail.secrets import new_seed
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import db
 from billtrack.platform.jobs.models import Job
 from tests.cast import SYSTEM, create_user
-from tests.mail.post_office import PostOffice
+from tests.notifications.mail.post_office import PostOffice
 from tests.scenarios.harness import Installation, eventually
 from tests.scenarios.jobs import let_leases_run_out
 

@@ -9,23 +9,23 @@ import pytest
 from apiflask import APIFlask
 from sqlalchemy import select, text
 
-from billtrack import mail
 from billtrack.core.errors import InvalidError
 from billtrack.core.mail_servers import MailServer
-from billtrack.mail.models import Letter
-from billtrack.mail.operations import LETTER, Recipient
-from billtrack.mail.queries import read_outbox
-from billtrack.mail.secrets import new_seed, secret_of
-from billtrack.mail.sending import PAUSES, LetterSender
-from billtrack.mail.transport import Folder, Smtp
+from billtrack.notifications import mail
+from billtrack.notifications.mail.models import Letter
+from billtrack.notifications.mail.operations import LETTER, Recipient
+from billtrack.notifications.mail.queries import read_outbox
+from billtrack.notifications.mail.secrets import new_seed, secret_of
+from billtrack.notifications.mail.sending import PAUSES, LetterSender
+from billtrack.notifications.mail.transport import Folder, Smtp
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import db
 from billtrack.platform.jobs import operations as jobs
 from billtrack.platform.jobs.models import Job
 from billtrack.platform.jobs.runner import Run, Runner
 from tests.cast import SYSTEM, create_user
-from tests.mail.conftest import Deliver
-from tests.mail.post_office import PostOffice, links_in
+from tests.notifications.mail.conftest import Deliver
+from tests.notifications.mail.post_office import PostOffice, links_in
 
 WEEK = timedelta(days=7)
 
@@ -207,7 +207,7 @@ def test_a_letter_that_was_taken_counts_as_sent_whoever_holds_the_job(
 
 def test_in_a_folder_it_is_one_file(app: APIFlask, deliver: Deliver) -> None:
     letter = queue()
-    way = app.extensions["billtrack.mail"]
+    way = app.extensions["billtrack.notifications.mail"]
     assert isinstance(way, Folder)
     deliver(way)
     assert [file.name for file in way.path.iterdir()] == [f"{letter.id:06d}-invitation.eml"]

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import func, or_, select
 
-from billtrack.mail.models import Letter
+from billtrack.notifications.mail.models import Letter
 from billtrack.platform.extensions import db
 from billtrack.platform.jobs.models import Job
 

@@ -11,8 +11,8 @@ from email_validator import EmailNotValidError, validate_email
 from flask import render_template
 
 from billtrack.core.errors import InvalidError
-from billtrack.mail.models import Letter
-from billtrack.mail.secrets import secret_of
+from billtrack.notifications.mail.models import Letter
+from billtrack.notifications.mail.secrets import secret_of
 from billtrack.platform.extensions import current_settings
 
 SUBJECT = "Subject: "

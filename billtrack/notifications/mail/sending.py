@@ -15,11 +15,11 @@ from datetime import datetime, timedelta
 import structlog
 
 from billtrack.core.errors import InvalidError
-from billtrack.mail import operations
-from billtrack.mail.models import Letter
-from billtrack.mail.queries import get_letter_of
-from billtrack.mail.transport import LetterRefused, MailServerFails, Transport
-from billtrack.mail.writing import NoRecipient, write_message
+from billtrack.notifications.mail import operations
+from billtrack.notifications.mail.models import Letter
+from billtrack.notifications.mail.queries import get_letter_of
+from billtrack.notifications.mail.transport import LetterRefused, MailServerFails, Transport
+from billtrack.notifications.mail.writing import NoRecipient, write_message
 from billtrack.platform.db import database_now, end_read, transaction
 from billtrack.platform.jobs.runner import Run, TryLater
 from billtrack.platform.redaction import redact

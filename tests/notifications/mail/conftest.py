@@ -8,9 +8,9 @@ import pytest
 from apiflask import APIFlask
 from sqlalchemy import select
 
-from billtrack.mail.operations import LETTER
-from billtrack.mail.sending import LetterSender
-from billtrack.mail.transport import Transport
+from billtrack.notifications.mail.operations import LETTER
+from billtrack.notifications.mail.sending import LetterSender
+from billtrack.notifications.mail.transport import Transport
 from billtrack.platform.extensions import db
 from billtrack.platform.jobs import operations
 from billtrack.platform.jobs.models import Job

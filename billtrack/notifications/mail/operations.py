@@ -9,7 +9,7 @@ from datetime import datetime
 
 from sqlalchemy import case, func, select, update
 
-from billtrack.mail.models import Letter
+from billtrack.notifications.mail.models import Letter
 from billtrack.platform import audit
 from billtrack.platform.extensions import current_settings, db
 from billtrack.platform.jobs.models import Job

@@ -13,11 +13,11 @@ from email.utils import parseaddr
 import pytest
 from apiflask import APIFlask
 
-from billtrack import mail
-from billtrack.mail.models import Letter
-from billtrack.mail.operations import Recipient
-from billtrack.mail.secrets import new_seed, secret_of
-from billtrack.mail.writing import NoRecipient, one_line, plain_name, write_message
+from billtrack.notifications import mail
+from billtrack.notifications.mail.models import Letter
+from billtrack.notifications.mail.operations import Recipient
+from billtrack.notifications.mail.secrets import new_seed, secret_of
+from billtrack.notifications.mail.writing import NoRecipient, one_line, plain_name, write_message
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import db
 from tests.cast import SYSTEM, create_user

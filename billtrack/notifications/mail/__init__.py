@@ -4,6 +4,6 @@ Owns the `letters` table and how a letter looks. Does not own why one is written
 link in it is good for: whoever queues a letter does so in the transaction that causes it.
 """
 
-from billtrack.mail.operations import queue
+from billtrack.notifications.mail.operations import queue
 
 __all__ = ["queue"]

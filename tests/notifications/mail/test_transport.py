@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from billtrack.core.mail_servers import MailServer
-from billtrack.mail.transport import Folder, LetterRefused, MailServerFails, Smtp
-from tests.mail.post_office import PostOffice, asks_for, make_certificate
+from billtrack.notifications.mail.transport import Folder, LetterRefused, MailServerFails, Smtp
+from tests.notifications.mail.post_office import PostOffice, asks_for, make_certificate
 from tests.services.processes import free_port
 
 

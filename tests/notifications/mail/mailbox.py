@@ -11,18 +11,18 @@ from flask import Flask
 from sqlalchemy import select
 
 from billtrack.accounts.recovery import PASSWORD_REQUEST, answer_request
-from billtrack.mail.operations import LETTER
-from billtrack.mail.sending import LetterSender
-from billtrack.mail.transport import Folder
+from billtrack.notifications.mail.operations import LETTER
+from billtrack.notifications.mail.sending import LetterSender
+from billtrack.notifications.mail.transport import Folder
 from billtrack.platform.extensions import db
 from billtrack.platform.jobs.models import Job
 from billtrack.platform.jobs.runner import Runner
-from tests.mail.post_office import links_in
+from tests.notifications.mail.post_office import links_in
 
 
 def deliver(app: Flask) -> list[EmailMessage]:
     """Run what waits until nothing does, and return all letters so far, the oldest first."""
-    folder = app.extensions["billtrack.mail"]
+    folder = app.extensions["billtrack.notifications.mail"]
     assert isinstance(folder, Folder)
     handlers = {LETTER: LetterSender(folder).send, PASSWORD_REQUEST: answer_request}
     runner = Runner(handlers, worker_id="test")
