@@ -4,7 +4,7 @@ from billtrack.platform.process import die_with_parent, settle
 
 die_with_parent()
 
-from billtrack.accounts import keys_in_use  # noqa: E402 (a server's workers tie themselves first)
+from billtrack.accounts.credentials import recent_keys  # noqa: E402 (a server's workers tie themselves first)
 from billtrack.app import create_app  # noqa: E402
 from billtrack.express.in_loop import loop_lane  # noqa: E402
 from billtrack.platform.config import load_settings  # noqa: E402
@@ -22,5 +22,5 @@ served = ServerAdapter(
     app.wsgi_app, AppGate(app), fast_path, body_memory=settings.body_memory * MIB
 )
 keep_writing(app)
-keys_in_use.keep_refreshing(app)
+recent_keys.keep_refreshing(app)
 settle()

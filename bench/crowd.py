@@ -13,8 +13,8 @@ from datetime import date, datetime, timedelta
 
 from sqlalchemy import insert, text
 
-from billtrack.accounts.models import User
-from billtrack.accounts.permissions import Role
+from billtrack.accounts.users.models import User
+from billtrack.accounts.users.permissions import Role
 from billtrack.plans.models import Subscription
 from billtrack.plans.operations import create_plan, create_version, publish_version
 from billtrack.plans.queries import get_plan

@@ -25,7 +25,7 @@ from bench.measure import Result, alternate, milliseconds
 from bench.pages import open_browser
 from bench.places import Place
 from bench.run import Run
-from billtrack.accounts.permissions import Breadth, Reach
+from billtrack.accounts.users.permissions import Breadth, Reach
 from billtrack.app import create_app
 from billtrack.core.periods import DateRange, Month
 from billtrack.platform.config import Settings

@@ -7,10 +7,10 @@ from datetime import datetime
 
 from flask import current_app
 
-from billtrack.access import SESSION_COOKIE_KEY
-from billtrack.accounts.passwords import hash_password
-from billtrack.accounts.permissions import Role
-from billtrack.accounts.sessions import start_session
+from billtrack.accounts.access import SESSION_COOKIE_KEY
+from billtrack.accounts.sign_in.sessions import start_session
+from billtrack.accounts.users.passwords import hash_password
+from billtrack.accounts.users.permissions import Role
 from billtrack.customers.operations import open_account
 from billtrack.platform import audit
 from billtrack.platform.db import transaction

@@ -24,8 +24,8 @@ from typing import Any
 from pypdf import PdfReader
 from sqlalchemy import select
 
-from billtrack.accounts.models import User
-from billtrack.accounts.permissions import Role
+from billtrack.accounts.users.models import User
+from billtrack.accounts.users.permissions import Role
 from billtrack.core.periods import DateRange, Month
 from billtrack.documents.pdf import PdfRenderer
 from billtrack.plans import standard

@@ -17,7 +17,7 @@ from bench.crowd import FIRST_ID, Size, build
 from bench.measure import Result, alternate, milliseconds
 from bench.places import Place
 from bench.run import Run
-from billtrack.accounts.permissions import Role
+from billtrack.accounts.users.permissions import Role
 from billtrack.core.periods import DateRange, Month
 from billtrack.platform.db import end_read
 from billtrack.platform.extensions import current_calendar, db

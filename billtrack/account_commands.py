@@ -8,13 +8,13 @@ from typing import Any
 
 import click
 
-from billtrack.accounts.api_keys import create_api_key, revoke_api_key
-from billtrack.accounts.credentials import hash_first_password
-from billtrack.accounts.key_rotation import MAX_GRACE, is_working, rotate_api_key
-from billtrack.accounts.models import ApiKey, User
-from billtrack.accounts.permissions import Breadth, Reach, Role
-from billtrack.accounts.queries import find_user_by_email, list_api_keys, users_by_id
-from billtrack.accounts.second_factor import reset
+from billtrack.accounts.credentials.api_keys import create_api_key, revoke_api_key
+from billtrack.accounts.credentials.key_rotation import MAX_GRACE, is_working, rotate_api_key
+from billtrack.accounts.sign_in.password_changes import hash_first_password
+from billtrack.accounts.sign_in.second_factor import reset
+from billtrack.accounts.users.models import ApiKey, User
+from billtrack.accounts.users.permissions import Breadth, Reach, Role
+from billtrack.accounts.users.queries import find_user_by_email, list_api_keys, users_by_id
 from billtrack.app import create_app
 from billtrack.core.errors import InvalidError
 from billtrack.customers.operations import invite_account, open_account

@@ -9,8 +9,9 @@ from apiflask import APIFlask
 from flask.json.provider import DefaultJSONProvider
 from pydantic_core import from_json
 
-from billtrack import __version__, access
-from billtrack.accounts.sessions import LIFETIME
+from billtrack import __version__
+from billtrack.accounts import access
+from billtrack.accounts.sign_in.sessions import LIFETIME
 from billtrack.api.v1 import api, openapi
 from billtrack.api.v1.reference import docs
 from billtrack.dashboard import dashboard
@@ -24,7 +25,7 @@ from billtrack.platform.extensions import REPLICA, csrf, db, make_huey, migrate
 from billtrack.platform.jobs import bell
 from billtrack.platform.metrics import counting
 from billtrack.platform.replica import reading
-from billtrack.platform.storage.storage import open_storage
+from billtrack.platform.storage.opening import open_storage
 from billtrack.present.filters import register_filters
 from billtrack.scrape import scrape
 from billtrack.waiting import Places

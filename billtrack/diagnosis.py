@@ -15,7 +15,7 @@ from flask import Flask
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from billtrack.accounts.queries import has_administrator
+from billtrack.accounts.users.queries import has_administrator
 from billtrack.backups.postgresql import ProgramMissing, require_program
 from billtrack.core.errors import BilltrackError
 from billtrack.documents.pdf import missing_font_packages, require_libraries

@@ -10,7 +10,8 @@ from pydantic import BaseModel
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from billtrack import __version__, access
+from billtrack import __version__
+from billtrack.accounts import access
 from billtrack.platform.db import database_now
 from billtrack.platform.extensions import db
 from billtrack.platform.installation.parts import is_migrated

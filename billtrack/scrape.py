@@ -21,7 +21,8 @@ from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 
-from billtrack import __version__, access
+from billtrack import __version__
+from billtrack.accounts import access
 from billtrack.platform import limits
 from billtrack.platform.error_responses import problem
 from billtrack.platform.extensions import current_settings, db

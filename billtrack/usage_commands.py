@@ -12,8 +12,8 @@ from typing import BinaryIO, TextIO
 
 import click
 
-from billtrack.accounts.permissions import Permission, Role, granted
-from billtrack.accounts.queries import find_user_by_email
+from billtrack.accounts.users.permissions import Permission, Role, granted
+from billtrack.accounts.users.queries import find_user_by_email
 from billtrack.app import create_app
 from billtrack.core.errors import InvalidError
 from billtrack.platform import audit

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from billtrack.accounts.models import User
-from billtrack.accounts.permissions import Breadth, Reach
-from billtrack.accounts.queries import find_user_by_email
+from billtrack.accounts.users.models import User
+from billtrack.accounts.users.permissions import Breadth, Reach
+from billtrack.accounts.users.queries import find_user_by_email
 from billtrack.app import create_app
 from billtrack.core.errors import InvalidError
 from billtrack.customers.erasure import erase_account

@@ -16,9 +16,9 @@ from huey import Huey
 from huey.consumer import Consumer
 from sqlalchemy.exc import SQLAlchemyError
 
-from billtrack.accounts.pending_sign_ins import forget_expired_sign_ins
-from billtrack.accounts.recovery import PASSWORD_REQUEST, answer_request
-from billtrack.accounts.throttle import forget_old_tries
+from billtrack.accounts.sign_in.password_recovery import PASSWORD_REQUEST, answer_request
+from billtrack.accounts.sign_in.pending_sign_ins import forget_expired_sign_ins
+from billtrack.accounts.sign_in.throttle import forget_old_tries
 from billtrack.app import create_app
 from billtrack.customers.erasure import ERASURE, Eraser
 from billtrack.documents.pdf import PdfRenderer, RenderingUnavailable

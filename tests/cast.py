@@ -10,11 +10,11 @@ from flask import current_app
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from billtrack.accounts.api_keys import create_api_key
-from billtrack.accounts.models import User
-from billtrack.accounts.passwords import hash_password
-from billtrack.accounts.permissions import Breadth, Reach, Role
-from billtrack.accounts.tokens import start_family
+from billtrack.accounts.credentials.api_keys import create_api_key
+from billtrack.accounts.credentials.tokens import start_family
+from billtrack.accounts.users.models import User
+from billtrack.accounts.users.passwords import hash_password
+from billtrack.accounts.users.permissions import Breadth, Reach, Role
 from billtrack.customers.operations import open_account
 from billtrack.platform import audit
 from billtrack.platform.db import transaction

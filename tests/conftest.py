@@ -98,7 +98,7 @@ def little_work_for_passwords() -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patch:
         little = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-        patch.setattr("billtrack.accounts.passwords._hasher", little)
+        patch.setattr("billtrack.accounts.users.passwords._hasher", little)
         yield
 
 

@@ -1,6 +1,5 @@
-"""Users and what proves who they are.
+"""Accounts: who sends a request, and whether they may.
 
-Owns users, passwords, browser sessions, API keys, the table of permissions
-and the idempotency of creating requests. Does not own what a user may see of
-another room's rows: queries there take the `Reach` that is granted here.
+Owns users and their roles, sign-in, API keys and tokens, and access control. Does not own what a
+user may see of another room's rows: queries there take the `Reach` that is granted here.
 """

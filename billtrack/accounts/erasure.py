@@ -11,21 +11,21 @@ from datetime import datetime
 
 from sqlalchemy import String, cast, delete, func, or_, select, update
 
-from billtrack.accounts import throttle
-from billtrack.accounts.models import (
+from billtrack.accounts.sign_in import throttle
+from billtrack.accounts.sign_in.password_recovery import PASSWORD_REQUEST
+from billtrack.accounts.sign_in.second_factor import forget_second_factor
+from billtrack.accounts.users.models import (
     ApiKey,
-    CommandKey,
     OneTimeLink,
     RefreshToken,
     TokenFamily,
     User,
     UserSession,
 )
-from billtrack.accounts.permissions import Role
-from billtrack.accounts.recovery import PASSWORD_REQUEST
-from billtrack.accounts.second_factor import forget_second_factor
+from billtrack.accounts.users.permissions import Role
 from billtrack.platform.audit.models import AuditPersonalValue
 from billtrack.platform.extensions import db
+from billtrack.platform.idempotency import CommandKey
 from billtrack.platform.jobs.models import Job
 
 DOMAIN = "erased.invalid"

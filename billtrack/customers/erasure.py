@@ -14,10 +14,10 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 
 from billtrack.accounts import erasure
-from billtrack.accounts.authority import require_sign_in_change
-from billtrack.accounts.models import User
-from billtrack.accounts.operations import lock_removable_user, require_another_administrator
-from billtrack.accounts.permissions import Reach
+from billtrack.accounts.users.authority import require_sign_in_change
+from billtrack.accounts.users.models import User
+from billtrack.accounts.users.operations import lock_removable_user, require_another_administrator
+from billtrack.accounts.users.permissions import Reach
 from billtrack.core.errors import ConflictError
 from billtrack.notifications.mail.operations import erase_letters
 from billtrack.notifications.mail.queries import list_letters_about

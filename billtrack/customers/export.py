@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
-from billtrack.accounts.models import User
-from billtrack.accounts.permissions import Reach
-from billtrack.accounts.queries import UserNotFound, find_user
+from billtrack.accounts.users.models import User
+from billtrack.accounts.users.permissions import Reach
+from billtrack.accounts.users.queries import UserNotFound, find_user
 from billtrack.customers.holdings import HOLDINGS, Rows
 from billtrack.platform import audit
 from billtrack.platform.extensions import db

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Select, or_, select
 
-from billtrack.accounts.models import ApiKey, OneTimeLink, TokenFamily, User, UserSession
+from billtrack.accounts.users.models import ApiKey, OneTimeLink, TokenFamily, User, UserSession
 from billtrack.notifications.mail.models import Letter
 from billtrack.plans.models import Plan, PlanVersion, Subscription
 from billtrack.platform.audit.models import AuditEntry, AuditPersonalValue

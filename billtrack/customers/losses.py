@@ -7,7 +7,7 @@ from datetime import date
 
 from sqlalchemy import func, select
 
-from billtrack.accounts.models import ApiKey, UserSession
+from billtrack.accounts.users.models import ApiKey, UserSession
 from billtrack.notifications.mail.models import Letter
 from billtrack.platform.extensions import db
 from billtrack.reports.erasure import count_files

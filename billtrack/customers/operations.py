@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from billtrack.accounts import operations
-from billtrack.accounts.models import User
-from billtrack.accounts.operations import create_user
-from billtrack.accounts.passwords import HashedPassword
-from billtrack.accounts.permissions import Breadth, Reach, Role
-from billtrack.accounts.recovery import invite
+from billtrack.accounts import lifecycle
+from billtrack.accounts.sign_in.password_recovery import invite
+from billtrack.accounts.users.models import User
+from billtrack.accounts.users.operations import create_user
+from billtrack.accounts.users.passwords import HashedPassword
+from billtrack.accounts.users.permissions import Breadth, Reach, Role
 from billtrack.core.periods import BillingCalendar, Month
 from billtrack.plans import standard
 from billtrack.plans.operations import subscribe
@@ -64,9 +64,9 @@ def change_role(
     """Give the account another role; who becomes a customer and never was is subscribed.
 
     A subscription of who is no customer any more stays: its usage still has to be priced.
-    Raises what accounts.operations.change_role raises.
+    Raises what lifecycle.change_role raises.
     """
-    user = operations.change_role(user_id, role=role, actor=actor, reach=reach, now=now)
+    user = lifecycle.change_role(user_id, role=role, actor=actor, reach=reach, now=now)
     if role is Role.CUSTOMER and not list_subscriptions(user.id):
         _subscribe_to_standard(user, actor, now, calendar)
     return user

@@ -8,11 +8,12 @@ from typing import Any
 from flask import flash, redirect, url_for
 from flask.typing import ResponseReturnValue
 
-from billtrack import access
-from billtrack.accounts import operations, queries, recovery, second_factor
-from billtrack.accounts.links import newest_invitations
-from billtrack.accounts.models import User
-from billtrack.accounts.permissions import Breadth, Permission, Role
+from billtrack.accounts import access, lifecycle
+from billtrack.accounts.sign_in import password_recovery, second_factor
+from billtrack.accounts.users import operations, queries
+from billtrack.accounts.users.links import newest_invitations
+from billtrack.accounts.users.models import User
+from billtrack.accounts.users.permissions import Breadth, Permission, Role
 from billtrack.core.errors import ConflictError, InvalidError
 from billtrack.customers.erasure import find_erasure
 from billtrack.customers.operations import change_role
@@ -62,7 +63,7 @@ def invite_account(user_id: int) -> ResponseReturnValue:
     """Send an invitation, or another one."""
     try:
         with transaction():
-            recovery.invite(user_id, **_by())
+            password_recovery.invite(user_id, **_by())
         flash("An invitation is on its way. Earlier ones do not work any more.", "ok")
     except ConflictError as error:
         flash(error.detail, "bad")
@@ -75,7 +76,7 @@ def send_password_reset(user_id: int) -> ResponseReturnValue:
     """Send a link to choose another password."""
     try:
         with transaction():
-            recovery.send_reset(user_id, **_by())
+            password_recovery.send_reset(user_id, **_by())
         flash("A link is on its way. It works once, within 1 hour.", "ok")
     except ConflictError as error:
         flash(error.detail, "bad")
@@ -111,7 +112,7 @@ def deactivate_account(user_id: int) -> ResponseReturnValue:
     """Shut the account out; its usage and bills stay."""
     try:
         with transaction():
-            operations.deactivate_user(user_id, **_by())
+            lifecycle.deactivate_user(user_id, **_by())
         flash("The account is deactivated.", "ok")
     except operations.LastAdministrator as error:
         flash(error.detail, "bad")
@@ -124,7 +125,7 @@ def reactivate_account(user_id: int) -> ResponseReturnValue:
     """Let the account in again."""
     try:
         with transaction():
-            operations.reactivate_user(user_id, **_by())
+            lifecycle.reactivate_user(user_id, **_by())
         flash("The account is active again.", "ok")
     except operations.AccountErased as error:
         flash(error.detail, "bad")

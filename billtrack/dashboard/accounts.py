@@ -8,13 +8,13 @@ from typing import Any
 from flask import flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
-from billtrack import access
-from billtrack.accounts.authority import require_creation
-from billtrack.accounts.links import Invitation, newest_invitations
-from billtrack.accounts.models import User
-from billtrack.accounts.operations import EmailTaken
-from billtrack.accounts.permissions import MANAGED_ROLES, Breadth, Permission, Reach, Role
-from billtrack.accounts.queries import SORTS, UserFilter, page_users
+from billtrack.accounts import access
+from billtrack.accounts.users.authority import require_creation
+from billtrack.accounts.users.links import Invitation, newest_invitations
+from billtrack.accounts.users.models import User
+from billtrack.accounts.users.operations import EmailTaken
+from billtrack.accounts.users.permissions import MANAGED_ROLES, Breadth, Permission, Reach, Role
+from billtrack.accounts.users.queries import SORTS, UserFilter, page_users
 from billtrack.core.errors import ConflictError, InvalidError
 from billtrack.customers.operations import invite_account, open_account
 from billtrack.dashboard.account_forms import NewAccountForm

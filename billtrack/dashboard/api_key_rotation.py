@@ -8,17 +8,22 @@ from datetime import UTC, datetime
 from flask import redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from billtrack import access
-from billtrack.accounts.api_keys import get_api_key
-from billtrack.accounts.commands import Answer, Command, IdempotencyConflict, run_once
-from billtrack.accounts.key_rotation import ApiKeyEnded, ApiKeyRotated, is_working, rotate_api_key
-from billtrack.accounts.models import ApiKey, User
-from billtrack.accounts.permissions import Permission
-from billtrack.accounts.queries import users_by_id
+from billtrack.accounts import access
+from billtrack.accounts.credentials.api_keys import get_api_key
+from billtrack.accounts.credentials.key_rotation import (
+    ApiKeyEnded,
+    ApiKeyRotated,
+    is_working,
+    rotate_api_key,
+)
+from billtrack.accounts.users.models import ApiKey, User
+from billtrack.accounts.users.permissions import Permission
+from billtrack.accounts.users.queries import users_by_id
 from billtrack.dashboard.api_keys import key_view, made_answer, show_secret, without_secret
 from billtrack.dashboard.blueprint import dashboard
 from billtrack.dashboard.settings_forms import RotateKeyForm
 from billtrack.platform.db import transaction
+from billtrack.platform.idempotency import Answer, Command, IdempotencyConflict, run_once
 
 
 @dashboard.get("/settings/api-keys/<id:key_id>/rotate")

@@ -10,13 +10,12 @@ from typing import Any
 from flask import flash, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from billtrack import access
-from billtrack.accounts import api_keys as keys
-from billtrack.accounts.authority import lock_user, require_key_change
-from billtrack.accounts.commands import Answer, Command, IdempotencyConflict, run_once
-from billtrack.accounts.models import ApiKey, User
-from billtrack.accounts.permissions import Breadth, Permission, Role, grantable_scopes
-from billtrack.accounts.queries import find_user, find_user_by_email, page_api_keys
+from billtrack.accounts import access
+from billtrack.accounts.credentials import api_keys as keys
+from billtrack.accounts.users.authority import lock_user, require_key_change
+from billtrack.accounts.users.models import ApiKey, User
+from billtrack.accounts.users.permissions import Breadth, Permission, Role, grantable_scopes
+from billtrack.accounts.users.queries import find_user, find_user_by_email, page_api_keys
 from billtrack.core.errors import InvalidError, NotFoundError
 from billtrack.dashboard.blueprint import dashboard
 from billtrack.dashboard.forms import show_error
@@ -24,6 +23,7 @@ from billtrack.dashboard.numbers import read_number
 from billtrack.dashboard.settings import render_section
 from billtrack.dashboard.settings_forms import AccountForm, ApiKeyForm, scope_name
 from billtrack.platform.db import transaction
+from billtrack.platform.idempotency import Answer, Command, IdempotencyConflict, run_once
 
 PAGE_SIZE = 25
 MAX_PAGE = 10_000

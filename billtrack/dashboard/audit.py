@@ -11,10 +11,10 @@ from flask_wtf import FlaskForm
 from wtforms import StringField
 from wtforms.validators import Length, Optional
 
-from billtrack import access
-from billtrack.accounts.models import User
-from billtrack.accounts.permissions import Permission
-from billtrack.accounts.queries import find_ids_by_email, users_by_id
+from billtrack.accounts import access
+from billtrack.accounts.users.models import User
+from billtrack.accounts.users.permissions import Permission
+from billtrack.accounts.users.queries import find_ids_by_email, users_by_id
 from billtrack.core.periods import DateRange
 from billtrack.dashboard.blueprint import dashboard
 from billtrack.dashboard.fields import FIRST_DAY, LAST_DAY, ChoiceField, DayField

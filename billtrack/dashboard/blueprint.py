@@ -6,8 +6,8 @@ from typing import Any
 
 from flask import Blueprint, g, request
 
-from billtrack import access
-from billtrack.accounts.permissions import Permission
+from billtrack.accounts import access
+from billtrack.accounts.users.permissions import Permission
 
 dashboard = Blueprint("dashboard", __name__)
 

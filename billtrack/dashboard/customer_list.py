@@ -10,10 +10,10 @@ from typing import Any
 from flask import redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from billtrack import access
-from billtrack.accounts.models import User
-from billtrack.accounts.permissions import MANAGED_ROLES, Breadth, Permission, Reach, Role
-from billtrack.accounts.queries import SORTS, UserFilter, list_users, page_users, users_by_id
+from billtrack.accounts import access
+from billtrack.accounts.users.models import User
+from billtrack.accounts.users.permissions import MANAGED_ROLES, Breadth, Permission, Reach, Role
+from billtrack.accounts.users.queries import SORTS, UserFilter, list_users, page_users, users_by_id
 from billtrack.core.periods import DateRange, Month
 from billtrack.dashboard.blueprint import dashboard
 from billtrack.dashboard.numbers import read_number

@@ -11,10 +11,10 @@ from typing import Any
 from flask import render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from billtrack import access
-from billtrack.accounts.models import User
-from billtrack.accounts.permissions import Permission
-from billtrack.accounts.queries import UserNotFound, find_user
+from billtrack.accounts import access
+from billtrack.accounts.users.models import User
+from billtrack.accounts.users.permissions import Permission
+from billtrack.accounts.users.queries import UserNotFound, find_user
 from billtrack.core.money import minor_unit_places
 from billtrack.core.periods import Month
 from billtrack.dashboard.blueprint import dashboard

@@ -11,7 +11,7 @@ from wtforms import Field, Form, SelectField, StringField
 from wtforms.fields import DateField, DateTimeLocalField, EmailField
 from wtforms.validators import DataRequired, InputRequired, Length, ValidationError
 
-from billtrack.accounts.operations import MAX_NAME_LENGTH
+from billtrack.accounts.users.operations import MAX_NAME_LENGTH
 from billtrack.usage.ingest.fields import MAX_QUANTITY, YEARS
 
 FIRST_DAY, LAST_DAY = date(YEARS[0], 1, 1), date(YEARS[-1], 12, 31)

@@ -19,7 +19,7 @@ from wtforms.validators import (
     ValidationError,
 )
 
-from billtrack.accounts.passwords import MAX_LENGTH, MIN_LENGTH
+from billtrack.accounts.users.passwords import MAX_LENGTH, MIN_LENGTH
 from billtrack.core.errors import BilltrackError, TooManyRequestsError
 from billtrack.dashboard.fields import (
     NO_QUANTITY,

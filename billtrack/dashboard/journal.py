@@ -10,8 +10,8 @@ from typing import Any
 from flask import render_template
 from flask.typing import ResponseReturnValue
 
-from billtrack import access
-from billtrack.accounts.permissions import Breadth, Permission
+from billtrack.accounts import access
+from billtrack.accounts.users.permissions import Breadth, Permission
 from billtrack.core.periods import DateRange
 from billtrack.dashboard.blueprint import dashboard
 from billtrack.dashboard.numbers import read_number

@@ -12,8 +12,8 @@ from typing import Any
 from flask import Response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from billtrack import access
-from billtrack.accounts.permissions import Permission, Role
+from billtrack.accounts import access
+from billtrack.accounts.users.permissions import Permission, Role
 from billtrack.core.periods import DateRange, Month
 from billtrack.dashboard.blueprint import dashboard
 from billtrack.dashboard.jobs import job_view

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from flask import Response, flash, redirect, stream_with_context, url_for
 from flask.typing import ResponseReturnValue
 
-from billtrack import access
+from billtrack.accounts import access
 from billtrack.accounts.erasure import marker_email, marker_name
-from billtrack.accounts.models import User
-from billtrack.accounts.operations import LastAdministrator
-from billtrack.accounts.permissions import Permission, Role
-from billtrack.accounts.queries import get_user
+from billtrack.accounts.users.models import User
+from billtrack.accounts.users.operations import LastAdministrator
+from billtrack.accounts.users.permissions import Permission, Role
+from billtrack.accounts.users.queries import get_user
 from billtrack.customers.erasure import OwnErasure, erase_account
 from billtrack.customers.export import export_disposition, note_export, stream_export
 from billtrack.customers.losses import count_losses

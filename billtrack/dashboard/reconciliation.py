@@ -13,9 +13,9 @@ from flask_wtf.file import FileField
 from wtforms import BooleanField, TextAreaField
 from wtforms.validators import Optional
 
-from billtrack import access
-from billtrack.accounts.permissions import Permission
-from billtrack.accounts.queries import users_by_id
+from billtrack.accounts import access
+from billtrack.accounts.users.permissions import Permission
+from billtrack.accounts.users.queries import users_by_id
 from billtrack.core.errors import InvalidError
 from billtrack.core.periods import DateRange
 from billtrack.dashboard.blueprint import dashboard

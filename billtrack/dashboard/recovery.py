@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 from flask import flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from billtrack import access, attempts
-from billtrack.accounts import links, recovery
-from billtrack.accounts.models import User
-from billtrack.accounts.passwords import hash_password
-from billtrack.accounts.throttle import NewPassword, TooManyTries
+from billtrack.accounts import access, login_attempts
+from billtrack.accounts.sign_in import password_recovery
+from billtrack.accounts.sign_in.throttle import NewPassword, TooManyTries
+from billtrack.accounts.users import links
+from billtrack.accounts.users.models import User
+from billtrack.accounts.users.passwords import hash_password
 from billtrack.core.errors import InvalidError
 from billtrack.dashboard.blueprint import dashboard
 from billtrack.dashboard.forms import ForgotPasswordForm, show_refusal
@@ -32,7 +33,9 @@ def forgot_password() -> ResponseReturnValue:
         status = 422 if form.is_submitted() else 200
         return render_template("dashboard/sign_in/forgot_password.html", form=form), status
     with transaction():
-        recovery.request_reset(form.email.data, actor=access.actor(), now=datetime.now(UTC))
+        password_recovery.request_reset(
+            form.email.data, actor=access.actor(), now=datetime.now(UTC)
+        )
     return render_template("dashboard/sign_in/link_sent.html", address=form.email.data)
 
 
@@ -61,10 +64,10 @@ def choose_password() -> ResponseReturnValue:
 
 def _choose(form: ChoosePasswordForm, owner: User) -> None:
     about = (owner.email, owner.name)
-    attempts.count_password(NewPassword.LINK, account_id=owner.id)
+    login_attempts.count_password(NewPassword.LINK, account_id=owner.id)
     password = hash_password(form.password.data, about=about)
     with transaction():
-        recovery.choose_password(
+        password_recovery.choose_password(
             form.token.data,
             password=password,
             actor=access.actor(),

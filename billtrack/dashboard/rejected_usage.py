@@ -13,9 +13,9 @@ from flask_wtf import FlaskForm
 from wtforms import Field, StringField, TextAreaField
 from wtforms.validators import InputRequired, Length, Optional, ValidationError
 
-from billtrack import access
-from billtrack.accounts.permissions import Breadth, Permission
-from billtrack.accounts.queries import list_customers
+from billtrack.accounts import access
+from billtrack.accounts.users.permissions import Breadth, Permission
+from billtrack.accounts.users.queries import list_customers
 from billtrack.core.errors import BilltrackError
 from billtrack.dashboard.blueprint import dashboard
 from billtrack.dashboard.fields import NO_QUANTITY, ChoiceField, QuantityField

@@ -8,9 +8,9 @@ from typing import Any
 from flask import current_app, redirect, render_template, request, send_file, url_for
 from flask.typing import ResponseReturnValue
 
-from billtrack import access
-from billtrack.accounts.permissions import Breadth, Permission
-from billtrack.accounts.queries import find_user, list_customers
+from billtrack.accounts import access
+from billtrack.accounts.users.permissions import Breadth, Permission
+from billtrack.accounts.users.queries import find_user, list_customers
 from billtrack.core.periods import DateRange, Month
 from billtrack.dashboard.blueprint import dashboard
 from billtrack.dashboard.forms import CUSTOM_RANGE, GenerateReportForm

@@ -13,15 +13,15 @@ from flask import Response, flash, redirect, session, url_for
 from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
 
-from billtrack import access, attempts
-from billtrack.accounts import second_factor as factors
-from billtrack.accounts.credentials import VerifiedPassword
-from billtrack.accounts.models import User
-from billtrack.accounts.permissions import Permission
-from billtrack.accounts.queries import get_user
-from billtrack.accounts.recovery_codes import FEW, count_recovery_codes
-from billtrack.accounts.second_factor_secrets import address_of, as_text
-from billtrack.accounts.throttle import TooManyTries
+from billtrack.accounts import access, login_attempts
+from billtrack.accounts.sign_in import second_factor as factors
+from billtrack.accounts.sign_in.password_changes import VerifiedPassword
+from billtrack.accounts.sign_in.recovery_codes import FEW, count_recovery_codes
+from billtrack.accounts.sign_in.second_factor_secrets import address_of, as_text
+from billtrack.accounts.sign_in.throttle import TooManyTries
+from billtrack.accounts.users.models import User
+from billtrack.accounts.users.permissions import Permission
+from billtrack.accounts.users.queries import get_user
 from billtrack.core.errors import BilltrackError, InvalidError, NotFoundError
 from billtrack.dashboard.blueprint import dashboard
 from billtrack.dashboard.forms import CodeForm, show_refusal
@@ -56,7 +56,7 @@ def propose_second_factor() -> ResponseReturnValue:
     if not form.validate():
         return _page(form), HTTPStatus.UNPROCESSABLE_ENTITY
     try:
-        verified = attempts.attempt_password(me, form.current_password.data)
+        verified = login_attempts.attempt_password(me, form.current_password.data)
         with transaction():
             factors.propose(verified, now=datetime.now(UTC))
     except factors.SecondFactorIsOn:
@@ -160,7 +160,7 @@ def _prove(form: PasswordAndCodeForm, change: Callable[..., T]) -> T:
     def attempt(verified: VerifiedPassword, now: datetime) -> T:
         return change(verified, code=code, actor=actor, now=now)
 
-    return attempts.attempt_password_and_code(_me(), form.current_password.data, attempt)
+    return login_attempts.attempt_password_and_code(_me(), form.current_password.data, attempt)
 
 
 def _refuse(form: FlaskForm, error: BilltrackError) -> ResponseReturnValue:

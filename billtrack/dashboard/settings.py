@@ -8,13 +8,15 @@ from typing import Any
 from flask import flash, redirect, render_template, session, url_for
 from flask.typing import ResponseReturnValue
 
-from billtrack import access, attempts
-from billtrack.accounts import credentials, operations, queries, sessions, tokens
-from billtrack.accounts.models import TokenFamily, User, UserSession
-from billtrack.accounts.passwords import hash_password
-from billtrack.accounts.permissions import Permission
-from billtrack.accounts.second_factor import find_second_factor
-from billtrack.accounts.throttle import NewPassword, TooManyTries
+from billtrack.accounts import access, login_attempts
+from billtrack.accounts.credentials import tokens
+from billtrack.accounts.sign_in import password_changes, sessions
+from billtrack.accounts.sign_in.second_factor import find_second_factor
+from billtrack.accounts.sign_in.throttle import NewPassword, TooManyTries
+from billtrack.accounts.users import operations, queries
+from billtrack.accounts.users.models import TokenFamily, User, UserSession
+from billtrack.accounts.users.passwords import hash_password
+from billtrack.accounts.users.permissions import Permission
 from billtrack.core.errors import InvalidError
 from billtrack.dashboard.blueprint import dashboard
 from billtrack.dashboard.forms import show_error, show_refusal
@@ -196,11 +198,11 @@ def _save(form: ProfileForm) -> None:
 def _set_password(form: PasswordForm) -> None:
     who, me = access.principal(), _me()
     about = (me.email, me.name)
-    attempts.count_password(NewPassword.CHANGE, account_id=who.user_id)
-    verified = attempts.attempt_password(me, form.current_password.data)
+    login_attempts.count_password(NewPassword.CHANGE, account_id=who.user_id)
+    verified = login_attempts.attempt_password(me, form.current_password.data)
     password = hash_password(form.password.data, about=about)
     with transaction():
-        token = credentials.change_password(
+        token = password_changes.change_password(
             verified,
             session_id=who.session_id,
             password=password,

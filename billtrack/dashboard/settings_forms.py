@@ -18,8 +18,8 @@ from wtforms.validators import (
 )
 from wtforms.widgets import CheckboxInput, ListWidget
 
-from billtrack.accounts.passwords import MAX_LENGTH, MIN_LENGTH
-from billtrack.accounts.permissions import Permission
+from billtrack.accounts.users.passwords import MAX_LENGTH, MIN_LENGTH
+from billtrack.accounts.users.permissions import Permission
 from billtrack.dashboard.fields import (
     MAX_EMAIL_LENGTH,
     TOO_LONG,

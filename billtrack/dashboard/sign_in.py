@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 from flask import flash, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 
-from billtrack import access, attempts
-from billtrack.accounts import sessions
-from billtrack.accounts.authentication import SignInRefused
-from billtrack.accounts.credentials import VerifiedPassword, hash_first_password
-from billtrack.accounts.permissions import Permission, Role
-from billtrack.accounts.queries import has_administrator
-from billtrack.accounts.signing_in import CodeDue, prove_password
-from billtrack.accounts.throttle import TooManyTries
+from billtrack.accounts import access, login_attempts
+from billtrack.accounts.sign_in import sessions
+from billtrack.accounts.sign_in.authentication import SignInRefused
+from billtrack.accounts.sign_in.password_changes import VerifiedPassword, hash_first_password
+from billtrack.accounts.sign_in.sign_in import CodeDue, prove_password
+from billtrack.accounts.sign_in.throttle import TooManyTries
+from billtrack.accounts.users.permissions import Permission, Role
+from billtrack.accounts.users.queries import has_administrator
 from billtrack.core.errors import ConflictError, InvalidError, NotFoundError
 from billtrack.customers.operations import open_account
 from billtrack.dashboard.blueprint import dashboard
@@ -45,7 +45,7 @@ def sign_in() -> ResponseReturnValue:
         status = 422 if form.is_submitted() else 200
         return render_template("dashboard/sign_in/sign_in.html", form=form), status
     try:
-        found = attempts.attempt_sign_in(form.email.data, form.password.data, _try)
+        found = login_attempts.attempt_sign_in(form.email.data, form.password.data, _try)
     except SignInRefused:
         return _refuse(form, "The e-mail address or the password is wrong.", 401)
     except TooManyTries as error:

@@ -9,13 +9,13 @@ from http import HTTPStatus
 from flask import flash, redirect, render_template, request, session
 from flask.typing import ResponseReturnValue
 
-from billtrack import access, attempts
-from billtrack.accounts.models import User
-from billtrack.accounts.pending_sign_ins import SignInExpired, find_pending_user
-from billtrack.accounts.second_factor import WrongCode
-from billtrack.accounts.sessions import start_session
-from billtrack.accounts.signing_in import prove_code
-from billtrack.accounts.throttle import TooManyTries
+from billtrack.accounts import access, login_attempts
+from billtrack.accounts.sign_in.pending_sign_ins import SignInExpired, find_pending_user
+from billtrack.accounts.sign_in.second_factor import WrongCode
+from billtrack.accounts.sign_in.sessions import start_session
+from billtrack.accounts.sign_in.sign_in import prove_code
+from billtrack.accounts.sign_in.throttle import TooManyTries
+from billtrack.accounts.users.models import User
 from billtrack.dashboard.blueprint import dashboard
 from billtrack.dashboard.forms import CodeForm, show_error
 from billtrack.dashboard.sign_in import (
@@ -45,7 +45,7 @@ def sign_in_code() -> ResponseReturnValue:
 
 def _answer(user: User, half: str, form: CodeForm) -> ResponseReturnValue:
     try:
-        token = attempts.attempt_code(user, partial(_try, half, form.code.data), tries=2)
+        token = login_attempts.attempt_code(user, partial(_try, half, form.code.data), tries=2)
     except SignInExpired:
         return _begin_again()
     except WrongCode as error:

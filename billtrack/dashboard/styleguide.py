@@ -10,8 +10,8 @@ from flask import render_template, url_for
 from flask.blueprints import BlueprintSetupState
 from flask.typing import ResponseReturnValue
 
-from billtrack import access
-from billtrack.accounts.permissions import Permission, Role, grantable_scopes
+from billtrack.accounts import access
+from billtrack.accounts.users.permissions import Permission, Role, grantable_scopes
 from billtrack.dashboard import samples
 from billtrack.dashboard.blueprint import dashboard
 from billtrack.dashboard.settings_forms import ApiKeyForm, PasswordForm, ProfileForm

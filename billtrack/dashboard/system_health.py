@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 from flask import current_app
 from flask.typing import ResponseReturnValue
 
-from billtrack import __version__, access
-from billtrack.accounts.permissions import Permission
+from billtrack import __version__
+from billtrack.accounts import access
+from billtrack.accounts.users.permissions import Permission
 from billtrack.dashboard.blueprint import dashboard
 from billtrack.dashboard.journal import silent_sources
 from billtrack.dashboard.settings import render_section

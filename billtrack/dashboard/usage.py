@@ -13,9 +13,9 @@ from zoneinfo import ZoneInfo
 from flask import abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from billtrack import access
-from billtrack.accounts.permissions import Breadth, Permission
-from billtrack.accounts.queries import list_customers
+from billtrack.accounts import access
+from billtrack.accounts.users.permissions import Breadth, Permission
+from billtrack.accounts.users.queries import list_customers
 from billtrack.core.errors import BilltrackError
 from billtrack.core.periods import DateRange
 from billtrack.dashboard.blueprint import dashboard

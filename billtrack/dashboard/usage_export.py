@@ -13,7 +13,7 @@ import xlsxwriter
 from flask import Response, stream_with_context
 from sqlalchemy.exc import DBAPIError
 
-from billtrack.accounts.permissions import Reach
+from billtrack.accounts.users.permissions import Reach
 from billtrack.documents.tables import Cell, Column, Kind, Sheet, to_csv
 from billtrack.platform.extensions import current_calendar, current_settings
 from billtrack.platform.replica.reading import leave_replica, prefer_replica

@@ -23,8 +23,8 @@ from flask_wtf import FlaskForm
 from flask_wtf.file import FileField, FileRequired
 from wtforms import BooleanField
 
-from billtrack import access
-from billtrack.accounts.permissions import Breadth, Permission
+from billtrack.accounts import access
+from billtrack.accounts.users.permissions import Breadth, Permission
 from billtrack.core.errors import BilltrackError, ConflictError
 from billtrack.dashboard.blueprint import dashboard
 from billtrack.dashboard.numbers import read_number

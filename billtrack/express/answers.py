@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pydantic_core import to_json
 
-from billtrack.access import Principal
+from billtrack.accounts.access import Principal
 from billtrack.api.v1.usage import record_json
 from billtrack.core.errors import BilltrackError
 from billtrack.usage.queries import RecordView

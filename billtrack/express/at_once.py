@@ -15,10 +15,10 @@ import psycopg
 import structlog
 from flask import Flask
 
-from billtrack.access import Principal
-from billtrack.accounts import api_keys
-from billtrack.accounts.api_keys import LiveKey
-from billtrack.accounts.permissions import Permission
+from billtrack.accounts.access import Principal
+from billtrack.accounts.credentials import api_keys
+from billtrack.accounts.credentials.key_cache import LiveKey
+from billtrack.accounts.users.permissions import Permission
 from billtrack.express import reading, recording
 from billtrack.express.plain import find_owner
 from billtrack.platform import limits

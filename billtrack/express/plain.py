@@ -6,10 +6,11 @@ from datetime import datetime
 from io import BytesIO
 from wsgiref.types import WSGIEnvironment
 
-from billtrack import access
-from billtrack.accounts import api_keys, keys_in_use
-from billtrack.accounts.key_format import is_api_key
-from billtrack.accounts.permissions import Permission
+from billtrack.accounts import access
+from billtrack.accounts.credentials import api_keys, recent_keys
+from billtrack.accounts.credentials.key_cache import LiveKey
+from billtrack.accounts.credentials.key_format import is_api_key
+from billtrack.accounts.users.permissions import Permission
 from billtrack.platform import limits
 from billtrack.platform.http import plain_address
 from billtrack.platform.limits import Budget
@@ -32,7 +33,7 @@ def plain_secret(environ: WSGIEnvironment) -> str | None:
     if given == secret or not is_api_key(secret):
         return None
     is_shut_out = limits.is_shut_out(plain_address(environ.get("REMOTE_ADDR")))
-    return None if is_shut_out and not keys_in_use.has(secret) else secret
+    return None if is_shut_out and not recent_keys.has(secret) else secret
 
 
 def has_plain_body(environ: WSGIEnvironment) -> bool:
@@ -57,7 +58,7 @@ def may_spend(who: access.Principal) -> bool:
 
 
 def find_owner(
-    key: api_keys.LiveKey | None, permission: Permission, *, now: datetime
+    key: LiveKey | None, permission: Permission, *, now: datetime
 ) -> access.Principal | None:
     """Return who asks, or None where the route has to say why not, or to note the use."""
     if key is None or not api_keys.is_valid(key, now=now) or api_keys.is_unseen(key, now=now):

@@ -11,9 +11,10 @@ from wsgiref.types import WSGIEnvironment
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from billtrack.access import Principal
-from billtrack.accounts import api_keys
-from billtrack.accounts.permissions import Permission
+from billtrack.accounts.access import Principal
+from billtrack.accounts.credentials import api_keys
+from billtrack.accounts.credentials.key_cache import LiveKey
+from billtrack.accounts.users.permissions import Permission
 from billtrack.express.answers import Answer, answer_with
 from billtrack.express.plain import find_owner
 from billtrack.platform import limits
@@ -81,6 +82,6 @@ def show(record: RecordView, who: Principal, *, spend: Spend = limits.spend) -> 
     return Found(who, record) if spend(Budget.USAGE, who.payer(Budget.USAGE)) else None
 
 
-def _found(one: Asked, key: api_keys.LiveKey | None, record: RecordView | None) -> Found | None:
+def _found(one: Asked, key: LiveKey | None, record: RecordView | None) -> Found | None:
     who = find_owner(key, Permission.USAGE_READ, now=one.now)
     return None if who is None or record is None else show(record, who)

@@ -9,9 +9,9 @@ from wsgiref.types import WSGIEnvironment
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from billtrack.access import Principal
-from billtrack.accounts import api_keys
-from billtrack.accounts.permissions import Permission
+from billtrack.accounts.access import Principal
+from billtrack.accounts.credentials import api_keys
+from billtrack.accounts.users.permissions import Permission
 from billtrack.api.v1.usage import location_of
 from billtrack.core.errors import BilltrackError
 from billtrack.express.answers import Answer, Refusal, answer_with

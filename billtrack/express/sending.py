@@ -7,7 +7,7 @@ from wsgiref.types import WSGIEnvironment
 
 from flask import Flask
 
-from billtrack.access import Principal
+from billtrack.accounts.access import Principal
 from billtrack.express.answers import Answer, Refusal
 from billtrack.platform import http, limits
 from billtrack.platform.limits import Budget

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from sqlalchemy import func, or_, select
 
-from billtrack.accounts.models import User
+from billtrack.accounts.users.models import User
 from billtrack.core.errors import ConflictError, InvalidError
 from billtrack.core.money import format_exact, minor_unit_places
 from billtrack.core.periods import Month

@@ -9,7 +9,7 @@ from fractions import Fraction
 from sqlalchemy import or_, select
 from sqlalchemy.orm import joinedload, selectinload
 
-from billtrack.accounts.permissions import Breadth, Reach
+from billtrack.accounts.users.permissions import Breadth, Reach
 from billtrack.core.errors import NotFoundError
 from billtrack.core.periods import DateRange
 from billtrack.plans.models import Plan, PlanVersion, Subscription

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from billtrack.accounts.queries import users_by_id
+from billtrack.accounts.users.queries import users_by_id
 from billtrack.present.filters import MeterView
 from billtrack.usage.queries import RecordView
 

@@ -11,10 +11,10 @@ from datetime import date, datetime, timedelta
 from itertools import islice
 from zlib import crc32
 
-from billtrack.accounts.models import User
-from billtrack.accounts.passwords import HashedPassword, hash_password
-from billtrack.accounts.permissions import Role
-from billtrack.accounts.queries import find_user_by_email
+from billtrack.accounts.users.models import User
+from billtrack.accounts.users.passwords import HashedPassword, hash_password
+from billtrack.accounts.users.permissions import Role
+from billtrack.accounts.users.queries import find_user_by_email
 from billtrack.core.errors import ConflictError
 from billtrack.core.periods import BillingCalendar, DateRange, Month
 from billtrack.customers.operations import open_account

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, ScalarSelect, Select, and_, delete, func, not_, or_, select
 
-from billtrack.accounts.models import (
+from billtrack.accounts.users.models import (
     ApiKey,
     OneTimeLink,
     PendingSignIn,

@@ -10,7 +10,7 @@ from datetime import datetime
 from flask_migrate import upgrade
 from sqlalchemy import func, select
 
-from billtrack.accounts.queries import has_administrator
+from billtrack.accounts.users.queries import has_administrator
 from billtrack.core.periods import BillingCalendar, Month
 from billtrack.plans.operations import create_standard_plan
 from billtrack.platform import audit

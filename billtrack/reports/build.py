@@ -11,8 +11,8 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from billtrack.accounts.models import User
-from billtrack.accounts.permissions import Breadth, Reach
+from billtrack.accounts.users.models import User
+from billtrack.accounts.users.permissions import Breadth, Reach
 from billtrack.core.money import format_minor
 from billtrack.documents.pdf import PdfRenderer
 from billtrack.documents.tables import to_csv, to_xlsx

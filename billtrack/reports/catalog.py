@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from billtrack.accounts.models import User
+from billtrack.accounts.users.models import User
 from billtrack.core.periods import BillingCalendar, DateRange
 from billtrack.plans.queries import plan_on
 from billtrack.platform.config import Settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from billtrack.accounts.models import User
+from billtrack.accounts.users.models import User
 from billtrack.core.errors import InvalidError
 from billtrack.core.periods import DateRange
 from billtrack.platform import audit

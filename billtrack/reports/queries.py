@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Select, or_, select, true
 
-from billtrack.accounts.models import User
-from billtrack.accounts.permissions import Breadth, Reach
+from billtrack.accounts.users.models import User
+from billtrack.accounts.users.permissions import Breadth, Reach
 from billtrack.core.errors import NotFoundError
 from billtrack.core.periods import DateRange, Month
 from billtrack.platform.extensions import db

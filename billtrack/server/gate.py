@@ -14,7 +14,7 @@ from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 
-from billtrack import access
+from billtrack.accounts import access
 from billtrack.core.errors import BilltrackError
 from billtrack.platform import http, limits
 from billtrack.platform.config import Settings

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from billtrack.accounts.permissions import Reach
-from billtrack.accounts.queries import UserNotFound, find_user
+from billtrack.accounts.users.permissions import Reach
+from billtrack.accounts.users.queries import UserNotFound, find_user
 from billtrack.core.periods import BillingCalendar, DateRange, Month
 from billtrack.plans.queries import price_spans
 from billtrack.pricing.parts import PricedSpan

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
-from billtrack.accounts.queries import list_customers
+from billtrack.accounts.users.queries import list_customers
 from billtrack.core.periods import DateRange, Month
 from billtrack.plans.queries import price_spans
 from billtrack.pricing.forecast import WINDOW, expected_month, likely_miss

@@ -7,9 +7,9 @@ from typing import Any
 
 from sqlalchemy import select
 
-from billtrack.accounts.models import User
-from billtrack.accounts.permissions import Role
-from billtrack.accounts.queries import users_by_id
+from billtrack.accounts.users.models import User
+from billtrack.accounts.users.permissions import Role
+from billtrack.accounts.users.queries import users_by_id
 from billtrack.core.periods import DateRange, Month
 from billtrack.platform.extensions import db
 from billtrack.statements.queries import Terms

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import JSON, ColumnElement, Text, cast, func, select
 
-from billtrack.accounts.models import User
+from billtrack.accounts.users.models import User
 from billtrack.core.periods import DateRange
 from billtrack.platform.extensions import db
 from billtrack.usage.models import Meter, UsageDaily

@@ -8,9 +8,9 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from billtrack.accounts import seen_keys
-from billtrack.accounts.api_keys import LiveKey
-from billtrack.accounts.permissions import Breadth, Reach
+from billtrack.accounts.credentials import key_cache
+from billtrack.accounts.credentials.key_cache import LiveKey
+from billtrack.accounts.users.permissions import Breadth, Reach
 from billtrack.core.errors import NotFoundError
 from billtrack.platform.db import end_read
 from billtrack.platform.driver import as_json, read_now
@@ -40,7 +40,7 @@ CROSS JOIN LATERAL (
         record.origin, record.variant
     FROM usage_records AS record WHERE record.id = wanted.id LIMIT 1
 ) AS found
-WHERE ({seen_keys.ALL_HOLD})
+WHERE ({key_cache.ALL_HOLD})
 """  # noqa: S608 (all of its parts are ours)
 
 
@@ -81,7 +81,7 @@ async def find_at_once(
 
     Nothing is found unless all the keys are as they were seen last. Raises what `execute` raises.
     """
-    values = {"ids": sorted(set(record_ids)), "keys": as_json(seen_keys.as_seen(keys))}
+    values = {"ids": sorted(set(record_ids)), "keys": as_json(key_cache.as_seen(keys))}
     found = {row[0]: _view(*row) for row in await execute(_FOR_LOOP, values)}
     return [found.get(record_id) for record_id in record_ids]
 

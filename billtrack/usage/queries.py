@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, bindparam, func, select, true
 from sqlalchemy.orm import aliased
 
-from billtrack.accounts.permissions import Breadth, Reach
+from billtrack.accounts.users.permissions import Breadth, Reach
 from billtrack.core.periods import BillingCalendar, DateRange, Month
 from billtrack.platform.extensions import db
 from billtrack.usage.models import Meter, UsageDaily, UsageRecord

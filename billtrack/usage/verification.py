@@ -16,7 +16,7 @@ from operator import attrgetter
 
 from sqlalchemy import select
 
-from billtrack.accounts.models import User
+from billtrack.accounts.users.models import User
 from billtrack.core.periods import BillingCalendar
 from billtrack.platform import audit
 from billtrack.platform.db import end_read, transaction

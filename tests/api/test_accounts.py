@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from apiflask import APIFlask
 
-from billtrack.accounts.permissions import Role
+from billtrack.accounts.users.permissions import Role
 from tests.cast import PASSWORD, Cast, as_person, create_user
 from tests.notifications.mail.mailbox import deliver
 

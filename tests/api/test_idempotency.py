@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from apiflask import APIFlask
 
-from billtrack.accounts.models import ApiKey, CommandKey, User
+from billtrack.accounts.users.models import ApiKey, User
 from billtrack.core.periods import Month
 from billtrack.platform.config import Settings
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import db
+from billtrack.platform.idempotency import CommandKey
 from tests.api.refusals import row_counts
 from tests.cast import Cast
 from tests.usage.racing import in_processes, in_threads

@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import select
 from werkzeug.test import TestResponse
 
-from billtrack.accounts.api_keys import create_api_key
-from billtrack.accounts.models import ApiKey, User
-from billtrack.accounts.permissions import Permission, Role, grantable_scopes
+from billtrack.accounts.credentials.api_keys import create_api_key
+from billtrack.accounts.users.models import ApiKey, User
+from billtrack.accounts.users.permissions import Permission, Role, grantable_scopes
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import db
 from tests.api.test_scopes import scoped_key

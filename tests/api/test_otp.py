@@ -9,14 +9,14 @@ import pytest
 from apiflask import APIFlask
 from werkzeug.test import TestResponse
 
-from billtrack.accounts import recovery_codes
-from billtrack.accounts.models import TokenFamily, User
-from billtrack.accounts.permissions import Role
-from billtrack.accounts.throttle import MOST_HERE
+from billtrack.accounts.sign_in import recovery_codes
+from billtrack.accounts.sign_in.throttle import MOST_HERE
+from billtrack.accounts.users.models import TokenFamily, User
+from billtrack.accounts.users.permissions import Role
 from billtrack.platform.audit.models import AuditEntry
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import db
-from tests.accounts.telephone import Telephone, switch_on
+from tests.accounts.sign_in.telephone import Telephone, switch_on
 from tests.cast import PASSWORD, create_user
 
 pytestmark = pytest.mark.one_database

@@ -21,8 +21,8 @@ from schemathesis.core.result import Ok
 from schemathesis.schemas import APIOperation
 from schemathesis.specs.openapi import checks
 
-from billtrack.accounts.api_keys import create_api_key
-from billtrack.accounts.permissions import Role
+from billtrack.accounts.credentials.api_keys import create_api_key
+from billtrack.accounts.users.permissions import Role
 from billtrack.api.v1.openapi import document
 from billtrack.platform.db import transaction
 from billtrack.present.api_reference import body_example, body_schema

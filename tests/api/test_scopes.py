@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 import pytest
 from apiflask import APIFlask
 
-from billtrack.access import PERMISSION_ATTRIBUTE
-from billtrack.accounts.api_keys import create_api_key
-from billtrack.accounts.models import User
-from billtrack.accounts.permissions import Permission, Role, grantable_scopes
+from billtrack.accounts.access import PERMISSION_ATTRIBUTE
+from billtrack.accounts.credentials.api_keys import create_api_key
+from billtrack.accounts.users.models import User
+from billtrack.accounts.users.permissions import Permission, Role, grantable_scopes
 from billtrack.platform.db import transaction
 from tests.cast import SYSTEM, Cast, Member
 

@@ -6,7 +6,7 @@ with the routes of the app and the permissions of each role.
 
 from __future__ import annotations
 
-from billtrack.accounts.permissions import Role
+from billtrack.accounts.users.permissions import Role
 
 EVERYBODY = (
     "/usage",

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from playwright.sync_api import Page, Request, expect
 
-from billtrack.accounts.permissions import Role
+from billtrack.accounts.users.permissions import Role
 from billtrack.core.periods import Month
 from billtrack.platform.db import transaction
 from billtrack.platform.jobs import operations as jobs

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from playwright.sync_api import FilePayload, expect
 
-from billtrack.accounts.permissions import Role
+from billtrack.accounts.users.permissions import Role
 from tests.browser.conftest import Open, Visit
 from tests.browser.looks import find_faults
 from tests.browser.pages import ERRORS, PAGES

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from playwright.sync_api import expect
 
-from billtrack.accounts.permissions import Role
+from billtrack.accounts.users.permissions import Role
 from billtrack.provisioning.initialise import setup_link
 from tests.browser.conftest import Open, Visit
 from tests.browser.looks import find_faults

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from playwright.sync_api import expect
 
-from billtrack.accounts.permissions import Role
+from billtrack.accounts.users.permissions import Role
 from tests.browser.conftest import Open
 from tests.browser.looks import find_faults
 from tests.browser.sites import Workshop

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from playwright.sync_api import expect
 
-from billtrack.accounts.permissions import Role
-from tests.accounts.telephone import Telephone
+from billtrack.accounts.users.permissions import Role
+from tests.accounts.sign_in.telephone import Telephone
 from tests.browser.conftest import Open, Visit
 from tests.browser.looks import find_faults
 from tests.browser.sites import Workshop

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from billtrack.accounts.permissions import Role
+from billtrack.accounts.users.permissions import Role
 from tests.scenarios.accounts import Account, create_account
 from tests.scenarios.harness import Installation, Running, eventually
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from billtrack.access import SESSION_COOKIE_KEY
+from billtrack.accounts.access import SESSION_COOKIE_KEY
 from tests.cast import csrf_token
 from tests.conformance.people import Source
 from tests.conformance.world import World

@@ -16,7 +16,7 @@ from flask import request_started
 from sqlalchemy import select
 
 from billtrack import usage_commands
-from billtrack.accounts.api_keys import find_together
+from billtrack.accounts.credentials.api_keys import find_together
 from billtrack.api.v1 import usage_batches
 from billtrack.app import create_app
 from billtrack.platform import limits

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from apiflask import APIFlask
 
-from billtrack.accounts.api_keys import create_api_key
-from billtrack.accounts.models import User
-from billtrack.accounts.permissions import Role
+from billtrack.accounts.credentials.api_keys import create_api_key
+from billtrack.accounts.users.models import User
+from billtrack.accounts.users.permissions import Role
 from billtrack.app import create_app
 from billtrack.customers.operations import open_account
 from billtrack.platform.config import Settings

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from apiflask import APIFlask
 
-from billtrack.access import PERMISSION_ATTRIBUTE, PUBLIC
-from billtrack.accounts.permissions import GRANTS, Permission
+from billtrack.accounts.access import PERMISSION_ATTRIBUTE, PUBLIC
+from billtrack.accounts.users.permissions import GRANTS, Permission
 from billtrack.app import create_app
 from billtrack.platform.replica.reading import MAY_BE_OLD as REPLICA_MARK
 from tests.conftest import make_settings

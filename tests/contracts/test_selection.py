@@ -98,17 +98,17 @@ def collected(*arguments: str, **environment: str) -> subprocess.CompletedProces
 
 @pytest.mark.slow
 def test_a_marked_module_runs_once_but_for_what_keeps_both() -> None:
-    listed = collected("tests/accounts/test_links.py").stdout
+    listed = collected("tests/accounts/users/test_links.py").stdout
     assert listed.count("test_looking_changes_nothing[") == 1
     assert listed.count("test_two_at_once_get_one_password[") == 2
-    fast = collected("--fast", "tests/accounts/test_links.py").stdout
+    fast = collected("--fast", "tests/accounts/users/test_links.py").stdout
     assert "postgresql" not in fast
     assert fast.count("test_two_at_once_get_one_password[") == 1
 
 
 @pytest.mark.slow
 def test_effort_repeats_what_chance_decides() -> None:
-    listed = collected("tests/accounts/test_links.py", BILLTRACK_TEST_EFFORT="3").stdout
+    listed = collected("tests/accounts/users/test_links.py", BILLTRACK_TEST_EFFORT="3").stdout
     assert listed.count("test_two_at_once_get_one_password[") == 3 * 2
     assert listed.count("test_looking_changes_nothing[") == 1
 

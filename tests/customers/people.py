@@ -15,11 +15,11 @@ from apiflask import APIFlask
 from flask import current_app
 from sqlalchemy import inspect, select, text
 
-from billtrack.accounts.credentials import set_password
-from billtrack.accounts.models import User
-from billtrack.accounts.passwords import hash_password
-from billtrack.accounts.recovery import PASSWORD_REQUEST, answer_request
-from billtrack.accounts.throttle import MOST_HERE
+from billtrack.accounts.sign_in.password_changes import set_password
+from billtrack.accounts.sign_in.password_recovery import PASSWORD_REQUEST, answer_request
+from billtrack.accounts.sign_in.throttle import MOST_HERE
+from billtrack.accounts.users.models import User
+from billtrack.accounts.users.passwords import hash_password
 from billtrack.core.periods import Month
 from billtrack.customers.erasure import ERASURE, Eraser
 from billtrack.documents.pdf import PdfRenderer
@@ -30,7 +30,7 @@ from billtrack.platform.db import transaction
 from billtrack.platform.extensions import current_calendar, db
 from billtrack.platform.jobs.models import Job
 from billtrack.platform.jobs.runner import Runner
-from billtrack.platform.storage.storage import LocalStorage
+from billtrack.platform.storage.local import LocalStorage
 from billtrack.reports.build import UsageReportBuilder
 from billtrack.reports.operations import USAGE_REPORT
 from billtrack.usage.imports.models import RefusedLine, UsageImport

@@ -10,9 +10,10 @@ from apiflask import APIFlask
 from sqlalchemy import func, select, update
 from werkzeug.test import TestResponse
 
-from billtrack.accounts.models import User, UserSession
-from billtrack.accounts.operations import AccountErased, LastAdministrator, reactivate_user
-from billtrack.accounts.permissions import Breadth, Reach
+from billtrack.accounts.lifecycle import reactivate_user
+from billtrack.accounts.users.models import User, UserSession
+from billtrack.accounts.users.operations import AccountErased, LastAdministrator
+from billtrack.accounts.users.permissions import Breadth, Reach
 from billtrack.customers import erasure
 from billtrack.customers.erasure import ERASURE, OwnErasure, erase_account
 from billtrack.platform.audit import Actor
@@ -21,7 +22,8 @@ from billtrack.platform.audit.verification import verify as verify_log
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import current_calendar, db
 from billtrack.platform.jobs.models import Job
-from billtrack.platform.storage.storage import LocalStorage, StoredFile
+from billtrack.platform.storage.local import LocalStorage
+from billtrack.platform.storage.storage import StoredFile
 from billtrack.reports.models import Report
 from billtrack.reports.operations import USAGE_REPORT
 from billtrack.usage.verification import verify

@@ -23,9 +23,9 @@ from flask import Flask
 from tinyhtml5.parser import HTMLParser  # type: ignore[import-untyped]
 from werkzeug.test import TestResponse
 
-from billtrack.access import SESSION_COOKIE_KEY
-from billtrack.accounts.models import UserSession
-from billtrack.accounts.sessions import LIFETIME
+from billtrack.accounts.access import SESSION_COOKIE_KEY
+from billtrack.accounts.sign_in.sessions import LIFETIME
+from billtrack.accounts.users.models import UserSession
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import db
 from tests.cast import Member

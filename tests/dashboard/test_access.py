@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from apiflask import APIFlask
 
-from billtrack.accounts.models import ApiKey, TokenFamily, UserSession
+from billtrack.accounts.users.models import ApiKey, TokenFamily, UserSession
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import db
 from billtrack.platform.jobs.models import Job
@@ -113,7 +113,7 @@ PUBLIC = {
     "/no/such/page": 404,
 }
 FRAGMENTS = {"dashboard.check_usage_field"}
-"""Answers a part of a page, never a page; tests/test_access.py tries it as every role."""
+"""Answers a part of a page; tests/accounts/access/test_access.py tries it as every role."""
 OPEN_ENDPOINTS = {
     *("dashboard.sign_in", "dashboard.sign_in_code", "dashboard.set_up"),
     *("dashboard.forgot_password", "dashboard.choose_password"),

@@ -9,9 +9,9 @@ import pytest
 from apiflask import APIFlask
 from sqlalchemy import select, update
 
-from billtrack.accounts.models import ApiKey, OneTimeLink, User, UserSession
-from billtrack.accounts.permissions import Role
-from billtrack.accounts.queries import find_user_by_email
+from billtrack.accounts.users.models import ApiKey, OneTimeLink, User, UserSession
+from billtrack.accounts.users.permissions import Role
+from billtrack.accounts.users.queries import find_user_by_email
 from billtrack.plans.queries import list_subscriptions
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import db

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 from apiflask import APIFlask
 
-from billtrack.accounts.api_keys import create_api_key
-from billtrack.accounts.models import ApiKey, CommandKey, User
-from billtrack.accounts.permissions import READ_ONLY, Permission, Role, grantable_scopes
+from billtrack.accounts.credentials.api_keys import create_api_key
+from billtrack.accounts.users.models import ApiKey, User
+from billtrack.accounts.users.permissions import READ_ONLY, Permission, Role, grantable_scopes
 from billtrack.dashboard.settings_forms import SCOPES
 from billtrack.platform.audit.models import AuditEntry
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import db
+from billtrack.platform.idempotency import CommandKey
 from tests.cast import SYSTEM, Cast, Member
 from tests.dashboard.page import Page, Visitor, text_of
 

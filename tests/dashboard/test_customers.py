@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 from apiflask import APIFlask
 
-from billtrack.accounts.models import User
-from billtrack.accounts.permissions import Role
+from billtrack.accounts.users.models import User
+from billtrack.accounts.users.permissions import Role
 from billtrack.platform.db import transaction
 from tests.cast import Cast, create_record
 from tests.dashboard.page import Page, Visitor

@@ -10,7 +10,7 @@ from fractions import Fraction
 import pytest
 from apiflask import APIFlask
 
-from billtrack.accounts.models import User
+from billtrack.accounts.users.models import User
 from billtrack.core.periods import DateRange, Month
 from billtrack.dashboard import overview
 from billtrack.plans.models import Subscription

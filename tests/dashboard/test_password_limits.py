@@ -8,13 +8,13 @@ import pytest
 from apiflask import APIFlask
 from sqlalchemy import update
 
-from billtrack.accounts.guessing import is_guessable
-from billtrack.accounts.models import SignInTry, User
-from billtrack.accounts.permissions import Role
-from billtrack.accounts.throttle import MOST_HERE, MOST_PASSWORDS, NewPassword
+from billtrack.accounts.sign_in.throttle import MOST_HERE, MOST_PASSWORDS, NewPassword
+from billtrack.accounts.users.models import SignInTry, User
+from billtrack.accounts.users.password_strength import is_guessable
+from billtrack.accounts.users.permissions import Role
 from billtrack.dashboard.settings_forms import PresentPasswordForm
 from billtrack.platform.db import transaction
-from tests.accounts.telephone import switch_on
+from tests.accounts.sign_in.telephone import switch_on
 from tests.cast import PASSWORD, Cast, create_user
 from tests.dashboard.page import Page, Visitor
 from tests.dashboard.test_recovery import choose, reset_link
@@ -48,7 +48,7 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         seen.append(password)
         return is_guessable(password, about=about)
 
-    monkeypatch.setattr("billtrack.accounts.passwords.is_guessable", listen)
+    monkeypatch.setattr("billtrack.accounts.users.passwords.is_guessable", listen)
     return seen
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from apiflask import APIFlask
 
-from billtrack.accounts.models import User
+from billtrack.accounts.users.models import User
 from billtrack.platform.extensions import db
 from tests.cast import Cast, Member
 from tests.customers.people import unpack

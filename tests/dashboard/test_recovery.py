@@ -11,10 +11,10 @@ import pytest
 from apiflask import APIFlask
 from sqlalchemy import Engine, event, select, update
 
-from billtrack.accounts.links import MOST_AN_HOUR, Purpose, send_link
-from billtrack.accounts.models import OneTimeLink, User
-from billtrack.accounts.permissions import Role
-from billtrack.accounts.recovery import request_reset
+from billtrack.accounts.sign_in.password_recovery import request_reset
+from billtrack.accounts.users.links import MOST_AN_HOUR, Purpose, send_link
+from billtrack.accounts.users.models import OneTimeLink, User
+from billtrack.accounts.users.permissions import Role
 from billtrack.notifications.mail.models import Letter
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import db
@@ -129,7 +129,7 @@ def test_asking_again_and_again_fills_nobodys_mailbox(app: APIFlask, ada: User) 
 def test_those_who_ask_cannot_fill_the_table_of_jobs(
     app: APIFlask, ada: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("billtrack.accounts.recovery.MOST_WAITING", 2)
+    monkeypatch.setattr("billtrack.accounts.sign_in.password_recovery.MOST_WAITING", 2)
     assert [forget(app, email).status for email in EVERYONE[:3]] == [200, 200, 503]
     assert count(Job) == 2
     deliver(app)

@@ -175,7 +175,7 @@ def test_it_bears_fields_that_are_missing(app: APIFlask, cast: Cast) -> None:
 
 
 def test_it_offers_nobody_while_there_is_no_customer(app: APIFlask) -> None:
-    from billtrack.accounts.permissions import Role  # noqa: PLC0415
+    from billtrack.accounts.users.permissions import Role  # noqa: PLC0415
 
     visitor = Visitor(app, Member(create_user(role=Role.ADMIN), ""))
     page = visitor.open(PATH)

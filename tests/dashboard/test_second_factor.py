@@ -12,16 +12,16 @@ from pydantic import SecretStr
 from sqlalchemy import select, update
 from structlog.testing import capture_logs
 
-from billtrack.accounts.models import RecoveryCode, SecondFactor, User, UserSession
-from billtrack.accounts.permissions import Role
-from billtrack.accounts.second_factor_secrets import as_text, unseal
-from billtrack.accounts.throttle import MOST_HERE
+from billtrack.accounts.sign_in.second_factor_secrets import as_text, unseal
+from billtrack.accounts.sign_in.throttle import MOST_HERE
+from billtrack.accounts.users.models import RecoveryCode, SecondFactor, User, UserSession
+from billtrack.accounts.users.permissions import Role
 from billtrack.app import create_app
 from billtrack.platform.audit.models import AuditEntry
 from billtrack.platform.config import Settings
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import db
-from tests.accounts.telephone import Telephone, switch_on
+from tests.accounts.sign_in.telephone import Telephone, switch_on
 from tests.cast import PASSWORD, Cast, Member, create_user
 from tests.dashboard.page import Page, Visitor, count, text_of
 from tests.notifications.mail.mailbox import deliver, text_in

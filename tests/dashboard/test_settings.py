@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from apiflask import APIFlask
 
-from billtrack.accounts.models import User, UserSession
-from billtrack.accounts.permissions import Role
+from billtrack.accounts.users.models import User, UserSession
+from billtrack.accounts.users.permissions import Role
 from billtrack.notifications import mail
 from billtrack.notifications.mail.operations import Recipient, mark_failed, note_attempt
 from billtrack.platform.audit.models import AuditEntry, AuditPersonalValue

@@ -11,12 +11,12 @@ from apiflask import APIFlask
 from argon2 import PasswordHasher
 from sqlalchemy import update
 
-from billtrack.accounts import passwords
-from billtrack.accounts.authentication import SignInRefused, verify_sign_in
-from billtrack.accounts.models import User, UserSession
-from billtrack.accounts.permissions import Role
-from billtrack.accounts.sessions import IDLE_LIMIT, LIFETIME
-from billtrack.accounts.throttle import MOST_HERE
+from billtrack.accounts.sign_in.authentication import SignInRefused, verify_sign_in
+from billtrack.accounts.sign_in.sessions import IDLE_LIMIT, LIFETIME
+from billtrack.accounts.sign_in.throttle import MOST_HERE
+from billtrack.accounts.users import passwords
+from billtrack.accounts.users.models import User, UserSession
+from billtrack.accounts.users.permissions import Role
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import db
 from tests.cast import PASSWORD, Cast, create_user

@@ -10,17 +10,17 @@ import pytest
 from apiflask import APIFlask
 from sqlalchemy import select, update
 
-from billtrack.access import PERMISSION_ATTRIBUTE, PUBLIC
-from billtrack.accounts import recovery_codes
-from billtrack.accounts.models import PendingSignIn, RecoveryCode, User, UserSession
-from billtrack.accounts.pending_sign_ins import begin_sign_in
-from billtrack.accounts.permissions import Role
-from billtrack.accounts.throttle import MOST_CODES, MOST_HERE
+from billtrack.accounts.access import PERMISSION_ATTRIBUTE, PUBLIC
+from billtrack.accounts.sign_in import recovery_codes
+from billtrack.accounts.sign_in.pending_sign_ins import begin_sign_in
+from billtrack.accounts.sign_in.throttle import MOST_CODES, MOST_HERE
+from billtrack.accounts.users.models import PendingSignIn, RecoveryCode, User, UserSession
+from billtrack.accounts.users.permissions import Role
 from billtrack.dashboard.sign_in import PENDING_COOKIE_KEY
 from billtrack.platform.audit.models import AuditEntry
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import db
-from tests.accounts.telephone import Telephone, switch_on
+from tests.accounts.sign_in.telephone import Telephone, switch_on
 from tests.cast import PASSWORD, Cast, create_user
 from tests.dashboard.page import Page, Visitor, count
 from tests.notifications.mail.mailbox import deliver, link_in, text_in

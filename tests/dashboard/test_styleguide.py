@@ -12,8 +12,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 import billtrack
-from billtrack.access import PERMISSION_ATTRIBUTE
-from billtrack.accounts.permissions import Permission
+from billtrack.accounts.access import PERMISSION_ATTRIBUTE
+from billtrack.accounts.users.permissions import Permission
 from billtrack.app import create_app
 from billtrack.platform.config import Settings
 from billtrack.platform.extensions import db

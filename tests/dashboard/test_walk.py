@@ -12,9 +12,9 @@ from urllib.parse import urljoin, urlsplit
 import pytest
 from apiflask import APIFlask
 
-from billtrack.access import PERMISSION_ATTRIBUTE
-from billtrack.accounts.models import User
-from billtrack.accounts.permissions import Role, granted
+from billtrack.accounts.access import PERMISSION_ATTRIBUTE
+from billtrack.accounts.users.models import User
+from billtrack.accounts.users.permissions import Role, granted
 from billtrack.core.periods import Month
 from billtrack.platform.audit import Actor
 from billtrack.platform.db import transaction

@@ -13,7 +13,7 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 import pytest
 from apiflask import APIFlask
 
-from billtrack.accounts.api_keys import find_together
+from billtrack.accounts.credentials.api_keys import find_together
 from billtrack.express.in_loop import LoopLane, loop_lane
 from billtrack.platform.db import end_read
 from billtrack.platform.request_head import MAX_BODY

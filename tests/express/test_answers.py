@@ -14,8 +14,8 @@ from sqlalchemy import update
 from structlog.testing import capture_logs
 from werkzeug.test import TestResponse
 
-from billtrack.accounts.api_keys import find_together
-from billtrack.accounts.models import ApiKey
+from billtrack.accounts.credentials.api_keys import find_together
+from billtrack.accounts.users.models import ApiKey
 from billtrack.platform.db import transaction
 from billtrack.platform.driver import is_postgresql
 from billtrack.platform.extensions import db

@@ -14,8 +14,8 @@ import pytest
 from apiflask import APIFlask
 from sqlalchemy import text, update
 
-from billtrack.accounts import seen_keys
-from billtrack.accounts.models import ApiKey, User
+from billtrack.accounts.credentials import key_cache
+from billtrack.accounts.users.models import ApiKey, User
 from billtrack.core.rates import Rate
 from billtrack.platform.async_connection import LoopConnection
 from billtrack.platform.db import transaction
@@ -209,7 +209,7 @@ def test_it_tries_each_by_itself_when_a_group_cannot_be_made(
         raise ValueError("on purpose")
 
     with monkeypatch.context() as patched:
-        patched.setattr(seen_keys, "as_row", fail)
+        patched.setattr(key_cache, "as_row", fail)
         assert post(cast)[0] == 201
     assert loop.statuses == []
     assert row_counts()["usage_records"] == 1

@@ -18,8 +18,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 from werkzeug.test import TestResponse
 
-from billtrack.accounts.models import User
-from billtrack.accounts.permissions import Role
+from billtrack.accounts.users.models import User
+from billtrack.accounts.users.permissions import Role
 from billtrack.app import create_app
 from billtrack.core.errors import InvalidError
 from billtrack.platform.config import ConfigError, Settings, load_settings

@@ -19,7 +19,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
-from billtrack import access
+from billtrack.accounts import access
 from billtrack.app import create_app
 from billtrack.platform.config import WEB_CONNECTIONS
 from billtrack.platform.db import transaction

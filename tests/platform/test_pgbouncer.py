@@ -13,7 +13,7 @@ from apiflask import APIFlask
 from sqlalchemy import func, select, text
 from werkzeug.test import TestResponse
 
-from billtrack.accounts.permissions import Role
+from billtrack.accounts.users.permissions import Role
 from billtrack.app import create_app
 from billtrack.core.periods import Month
 from billtrack.platform.db import transaction

@@ -9,8 +9,8 @@ import pytest
 from flask import request
 from sqlalchemy import select
 
-from billtrack.accounts.models import UserSession
-from billtrack.accounts.permissions import Role
+from billtrack.accounts.users.models import UserSession
+from billtrack.accounts.users.permissions import Role
 from billtrack.app import create_app
 from billtrack.platform.audit.models import AuditPersonalValue
 from billtrack.platform.extensions import db

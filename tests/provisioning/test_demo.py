@@ -14,8 +14,8 @@ import pytest
 from apiflask import APIFlask
 from sqlalchemy import func, select
 
-from billtrack.accounts.models import User
-from billtrack.accounts.permissions import Role
+from billtrack.accounts.users.models import User
+from billtrack.accounts.users.permissions import Role
 from billtrack.core.periods import BillingCalendar, DateRange, Month
 from billtrack.plans.models import Subscription
 from billtrack.platform.config import Settings

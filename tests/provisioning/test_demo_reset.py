@@ -10,15 +10,16 @@ import pytest
 from apiflask import APIFlask
 from sqlalchemy import func, insert, select
 
-from billtrack.accounts import tokens
-from billtrack.accounts.api_keys import create_api_key
-from billtrack.accounts.models import User
-from billtrack.accounts.operations import deactivate_user, update_user
-from billtrack.accounts.pending_sign_ins import begin_sign_in
-from billtrack.accounts.permissions import Breadth, Reach, Role
-from billtrack.accounts.queries import find_user_by_email
-from billtrack.accounts.recovery_codes import make_recovery_codes
-from billtrack.accounts.sessions import start_session
+from billtrack.accounts.credentials import tokens
+from billtrack.accounts.credentials.api_keys import create_api_key
+from billtrack.accounts.lifecycle import deactivate_user
+from billtrack.accounts.sign_in.pending_sign_ins import begin_sign_in
+from billtrack.accounts.sign_in.recovery_codes import make_recovery_codes
+from billtrack.accounts.sign_in.sessions import start_session
+from billtrack.accounts.users.models import User
+from billtrack.accounts.users.operations import update_user
+from billtrack.accounts.users.permissions import Breadth, Reach, Role
+from billtrack.accounts.users.queries import find_user_by_email
 from billtrack.core.periods import Month
 from billtrack.customers.operations import open_account
 from billtrack.notifications import mail

@@ -15,7 +15,7 @@ import pytest
 from apiflask import APIFlask
 from pypdf import PdfReader
 
-from billtrack.accounts.models import User
+from billtrack.accounts.users.models import User
 from billtrack.core.periods import Month
 from billtrack.documents.pdf import PdfRenderer
 from billtrack.platform.db import transaction

@@ -13,7 +13,7 @@ import pytest
 from apiflask import APIFlask
 from sqlalchemy import delete
 
-from billtrack.accounts.models import User
+from billtrack.accounts.users.models import User
 from billtrack.core.periods import DateRange
 from billtrack.documents.rendering import _looks, _page
 from billtrack.plans.models import Subscription

@@ -14,8 +14,9 @@ from billtrack.core.periods import Month
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import current_calendar, db
 from billtrack.platform.jobs.operations import claim, mark_completed
+from billtrack.platform.storage.local import LocalStorage
 from billtrack.platform.storage.object_storage import ObjectStorage, StorageUnavailable
-from billtrack.platform.storage.storage import DocumentGone, LocalStorage, Storage, StoredFile
+from billtrack.platform.storage.storage import DocumentGone, Storage, StoredFile
 from billtrack.reports.models import Report
 from billtrack.reports.operations import request_report
 from billtrack.reports.retention import remove_old_files

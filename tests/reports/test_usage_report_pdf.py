@@ -15,7 +15,7 @@ from pypdf import PdfReader
 from pypdf.generic import IndirectObject
 from sqlalchemy import select
 
-from billtrack.accounts.models import User
+from billtrack.accounts.users.models import User
 from billtrack.core.periods import DateRange
 from billtrack.documents import pdf
 from billtrack.documents.pdf import PdfRenderer
@@ -24,7 +24,7 @@ from billtrack.platform.db import transaction
 from billtrack.platform.extensions import db
 from billtrack.platform.jobs.models import Job
 from billtrack.platform.jobs.runner import Runner
-from billtrack.platform.storage.storage import LocalStorage
+from billtrack.platform.storage.local import LocalStorage
 from billtrack.reports.build import UsageReportBuilder
 from billtrack.reports.models import Report
 from billtrack.reports.operations import USAGE_REPORT, request_report

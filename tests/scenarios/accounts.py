@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from billtrack.accounts.api_keys import create_api_key
-from billtrack.accounts.permissions import Role
+from billtrack.accounts.credentials.api_keys import create_api_key
+from billtrack.accounts.users.permissions import Role
 from billtrack.platform.db import transaction
 from tests.cast import SYSTEM, create_user
 from tests.scenarios.harness import Installation

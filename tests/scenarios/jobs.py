@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 from pypdf import PdfReader
 from sqlalchemy import select
 
-from billtrack.accounts.models import User
-from billtrack.accounts.permissions import Role
-from billtrack.accounts.queries import find_user_by_email
+from billtrack.accounts.users.models import User
+from billtrack.accounts.users.permissions import Role
+from billtrack.accounts.users.queries import find_user_by_email
 from billtrack.core.periods import DateRange
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import db

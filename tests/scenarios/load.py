@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from billtrack.accounts.permissions import Role
+from billtrack.accounts.users.permissions import Role
 from billtrack.platform.extensions import db
 from billtrack.reports.models import Report
 from tests.scenarios.accounts import Account, create_account

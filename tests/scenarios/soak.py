@@ -21,7 +21,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from billtrack.accounts.permissions import Role
+from billtrack.accounts.users.permissions import Role
 from tests.effort import times
 from tests.scenarios.accounts import create_account
 from tests.scenarios.books import Usage, assert_books_agree

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from billtrack.accounts.permissions import Role
+from billtrack.accounts.users.permissions import Role
 from billtrack.platform.extensions import current_settings
 from tests.scenarios.accounts import Account, create_account
 from tests.scenarios.conftest import Site

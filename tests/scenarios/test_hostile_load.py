@@ -16,8 +16,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
-from billtrack.accounts.key_format import API_KEY, new_secret
-from billtrack.accounts.permissions import Role
+from billtrack.accounts.credentials.key_format import API_KEY, new_secret
+from billtrack.accounts.users.permissions import Role
 from tests.cast import create_user
 from tests.scenarios.accounts import Account, create_account
 from tests.scenarios.books import Usage, assert_books_agree

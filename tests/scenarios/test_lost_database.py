@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from billtrack.accounts.permissions import Role
+from billtrack.accounts.users.permissions import Role
 from tests.scenarios.accounts import create_account
 from tests.scenarios.harness import Answer, Installation, eventually
 from tests.scenarios.jobs import (

@@ -11,7 +11,7 @@ import pytest
 from flask import current_app
 from sqlalchemy import func, select
 
-from billtrack.accounts.permissions import Role
+from billtrack.accounts.users.permissions import Role
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import db
 from billtrack.usage.imports.models import UsageImport

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from billtrack.accounts.permissions import Role
+from billtrack.accounts.users.permissions import Role
 from billtrack.platform.metrics.sharing import PREFIX
 from tests.scenarios.accounts import create_account
 from tests.scenarios.harness import Installation, Running, eventually

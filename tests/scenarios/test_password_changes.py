@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from billtrack.accounts.permissions import Role
-from tests.accounts.test_guessing import SLOW
+from billtrack.accounts.users.permissions import Role
+from tests.accounts.users.test_password_strength import SLOW
 from tests.cast import PASSWORD, create_user
 from tests.scenarios.accounts import create_account
 from tests.scenarios.conftest import Site

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Table, func, select
 
-from billtrack.accounts.models import ApiKey, TokenFamily, User
-from billtrack.accounts.permissions import READ_ONLY, Role
+from billtrack.accounts.users.models import ApiKey, TokenFamily, User
+from billtrack.accounts.users.permissions import READ_ONLY, Role
 from billtrack.platform.db import Base
 from billtrack.platform.extensions import db
 from billtrack.platform.jobs.models import Job

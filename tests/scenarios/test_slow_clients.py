@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import billtrack
-from billtrack.accounts.permissions import Role
+from billtrack.accounts.users.permissions import Role
 from billtrack.platform.config import WORKING_THREADS
 from tests.scenarios.accounts import Account, create_account
 from tests.scenarios.books import Usage, assert_books_agree

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from itertools import product
 
-from billtrack.access import PERMISSION_ATTRIBUTE, PUBLIC
-from billtrack.accounts.key_format import API_KEY, new_secret
-from billtrack.accounts.permissions import Role
+from billtrack.accounts.access import PERMISSION_ATTRIBUTE, PUBLIC
+from billtrack.accounts.credentials.key_format import API_KEY, new_secret
+from billtrack.accounts.users.permissions import Role
 from billtrack.app import create_app
 from tests.cast import create_user
 from tests.scenarios.accounts import create_account

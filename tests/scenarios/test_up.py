@@ -11,7 +11,7 @@ from pathlib import Path
 from pypdf import PdfReader
 from sqlalchemy import func, select
 
-from billtrack.accounts.permissions import Role
+from billtrack.accounts.users.permissions import Role
 from billtrack.platform.extensions import db
 from billtrack.provisioning.demo import ACCOUNTS_FILE
 from billtrack.usage.models import UsageRecord

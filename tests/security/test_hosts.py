@@ -10,7 +10,7 @@ from apiflask import APIFlask
 from flask.testing import FlaskClient
 from sqlalchemy import update
 
-from billtrack.accounts.models import ApiKey
+from billtrack.accounts.users.models import ApiKey
 from billtrack.app import create_app
 from billtrack.platform.config import ConfigError, load_settings
 from billtrack.platform.db import transaction

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import pytest
 from apiflask import APIFlask
 
-from billtrack.accounts import api_keys
-from billtrack.accounts.models import User
+from billtrack.accounts.credentials import api_keys
+from billtrack.accounts.users.models import User
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import db
 from tests.cast import SYSTEM, Cast, Member, create_record

@@ -9,7 +9,7 @@ import pytest
 from apiflask import APIFlask
 from sqlalchemy import event
 
-from billtrack.accounts.queries import list_customers
+from billtrack.accounts.users.queries import list_customers
 from billtrack.core.periods import BillingCalendar, DateRange, Month
 from billtrack.plans.queries import price_spans
 from billtrack.platform.db import end_read, transaction

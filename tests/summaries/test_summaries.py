@@ -11,7 +11,7 @@ import pytest
 from apiflask import APIFlask
 from sqlalchemy import func, select
 
-from billtrack.accounts.models import User
+from billtrack.accounts.users.models import User
 from billtrack.core.periods import DateRange, Month
 from billtrack.plans.queries import price_spans
 from billtrack.platform.db import end_read, transaction

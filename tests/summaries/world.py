@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from sqlalchemy import insert
 
-from billtrack.accounts.permissions import Role
+from billtrack.accounts.users.permissions import Role
 from billtrack.core.periods import BillingCalendar, DateRange
 from billtrack.customers.operations import open_account
 from billtrack.plans.operations import (

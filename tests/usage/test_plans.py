@@ -8,8 +8,8 @@ import pytest
 from apiflask import APIFlask
 from sqlalchemy import text, update
 
-from billtrack.accounts.api_keys import find_together
-from billtrack.accounts.models import ApiKey
+from billtrack.accounts.credentials.api_keys import find_together
+from billtrack.accounts.users.models import ApiKey
 from billtrack.platform.db import transaction
 from billtrack.platform.driver import ask_driver, single_statements
 from billtrack.platform.extensions import db

@@ -8,19 +8,20 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from billtrack import access
-from billtrack.accounts import api_keys, key_rotation, queries
-from billtrack.accounts.authority import lock_user, require_key_change
-from billtrack.accounts.commands import Answer
-from billtrack.accounts.key_rotation import DEFAULT_GRACE, MAX_GRACE
-from billtrack.accounts.models import ApiKey
-from billtrack.accounts.permissions import Permission
-from billtrack.accounts.queries import UserNotFound
+from billtrack.accounts import access
+from billtrack.accounts.credentials import api_keys, key_rotation
+from billtrack.accounts.credentials.key_rotation import DEFAULT_GRACE, MAX_GRACE
+from billtrack.accounts.users import queries
+from billtrack.accounts.users.authority import lock_user, require_key_change
+from billtrack.accounts.users.models import ApiKey
+from billtrack.accounts.users.permissions import Permission
+from billtrack.accounts.users.queries import UserNotFound
 from billtrack.api.v1.blueprint import api
 from billtrack.api.v1.idempotency import create_once
 from billtrack.api.v1.schemas import Body, Cursor, Limit, Query, from_cursor, page
 from billtrack.core.errors import InvalidError
 from billtrack.platform.db import transaction
+from billtrack.platform.idempotency import Answer
 from billtrack.usage.ingest.fields import Id, Instant, PlainText
 
 _MORE_THAN_THE_KEY = "The permission is lacking, or the account may do more than the API key"

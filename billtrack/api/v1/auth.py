@@ -9,12 +9,12 @@ from typing import Annotated, Any, Literal
 from flask import request
 from pydantic import BaseModel, Field
 
-from billtrack import access, attempts
-from billtrack.accounts import access_tokens, tokens
-from billtrack.accounts.credentials import VerifiedPassword
-from billtrack.accounts.models import User
-from billtrack.accounts.second_factor import Proof, WrongCode
-from billtrack.accounts.signing_in import CodeDue, prove_code, prove_password
+from billtrack.accounts import access, login_attempts
+from billtrack.accounts.credentials import access_tokens, tokens
+from billtrack.accounts.sign_in.password_changes import VerifiedPassword
+from billtrack.accounts.sign_in.second_factor import Proof, WrongCode
+from billtrack.accounts.sign_in.sign_in import CodeDue, prove_code, prove_password
+from billtrack.accounts.users.models import User
 from billtrack.api.v1.blueprint import api
 from billtrack.api.v1.schemas import Body
 from billtrack.core.errors import UnauthenticatedError
@@ -97,7 +97,7 @@ def issue_token(json_data: SignIn) -> dict[str, Any]:
 
     An account with a second factor takes its code, too: `otp`.
     """
-    found = attempts.attempt_sign_in(json_data.email, json_data.password, _try)
+    found = login_attempts.attempt_sign_in(json_data.email, json_data.password, _try)
     pair = _with_code(found, json_data.otp) if isinstance(found, CodeDue) else found
     return _tokens_json(pair)
 
@@ -137,7 +137,7 @@ def _with_code(due: CodeDue, otp: str | None) -> tokens.TokenPair:
     if otp is None:
         raise OtpRequired("This account has a second factor: send a code of it as otp, too.")
     try:
-        return attempts.attempt_code(due.user, partial(_try_code, due.token, otp), tries=2)
+        return login_attempts.attempt_code(due.user, partial(_try_code, due.token, otp), tries=2)
     except WrongCode as error:
         raise OtpRefused(error.detail) from error
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from flask import request
 
-from billtrack import access
-from billtrack.accounts import commands
-from billtrack.accounts.commands import Answer, Command, run_once
+from billtrack.accounts import access
 from billtrack.core.errors import InvalidError
+from billtrack.platform import idempotency
 from billtrack.platform.db import transaction
+from billtrack.platform.idempotency import Answer, Command, run_once
 
 HEADER = "Idempotency-Key"
 MAX_LENGTH = 255
@@ -30,7 +30,7 @@ def read_key() -> str | None:
 
 def is_repeated(*, now: datetime) -> bool:
     """Tell whether the key of the request was used before, so that it will create nothing."""
-    return commands.is_repeated(_command(None), now=now)
+    return idempotency.is_repeated(_command(None), now=now)
 
 
 def create_once(

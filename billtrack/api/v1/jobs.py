@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from billtrack import access
-from billtrack.accounts.permissions import Breadth, Permission
+from billtrack.accounts import access
+from billtrack.accounts.users.permissions import Breadth, Permission
 from billtrack.api.v1.blueprint import api
 from billtrack.api.v1.schemas import Cursor, Limit, Query, from_cursor, page
 from billtrack.platform.db import transaction

@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from billtrack import access
-from billtrack.accounts.permissions import Permission
+from billtrack.accounts import access
+from billtrack.accounts.users.permissions import Permission
 from billtrack.api.v1.blueprint import api
 from billtrack.usage import meters
 from billtrack.usage.models import Meter

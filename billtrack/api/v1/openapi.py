@@ -8,8 +8,8 @@ from apiflask import APIFlask
 from flask import Response, current_app, jsonify
 from pydantic import BaseModel
 
-from billtrack import access
-from billtrack.accounts.permissions import Permission
+from billtrack.accounts import access
+from billtrack.accounts.users.permissions import Permission
 from billtrack.api.v1.blueprint import api
 from billtrack.api.v1.idempotency import HEADER, MAX_LENGTH
 from billtrack.api.v1.usage_batches import BatchIn

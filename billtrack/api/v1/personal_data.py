@@ -8,9 +8,9 @@ from typing import Annotated, Any
 from flask import Response, stream_with_context
 from pydantic import ConfigDict, Field
 
-from billtrack import access
-from billtrack.accounts.permissions import Permission
-from billtrack.accounts.queries import get_user
+from billtrack.accounts import access
+from billtrack.accounts.users.permissions import Permission
+from billtrack.accounts.users.queries import get_user
 from billtrack.api.v1.blueprint import api
 from billtrack.api.v1.schemas import Body
 from billtrack.api.v1.users import UserOut, user_json

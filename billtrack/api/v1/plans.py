@@ -8,9 +8,9 @@ from typing import Any
 
 from pydantic import BaseModel, JsonValue
 
-from billtrack import access
-from billtrack.accounts.permissions import Permission
-from billtrack.accounts.queries import UserNotFound, find_user
+from billtrack.accounts import access
+from billtrack.accounts.users.permissions import Permission
+from billtrack.accounts.users.queries import UserNotFound, find_user
 from billtrack.api.v1.blueprint import api
 from billtrack.core.money import format_exact
 from billtrack.plans import queries

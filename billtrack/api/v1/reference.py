@@ -5,8 +5,8 @@ from __future__ import annotations
 from flask import Blueprint, render_template, url_for
 from flask.typing import ResponseReturnValue
 
-from billtrack import access
-from billtrack.accounts.permissions import Permission
+from billtrack.accounts import access
+from billtrack.accounts.users.permissions import Permission
 from billtrack.api.v1.openapi import document
 from billtrack.platform.extensions import current_settings
 from billtrack.present.api_reference import reference

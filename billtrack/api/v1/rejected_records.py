@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from billtrack import access
-from billtrack.accounts.permissions import Permission
+from billtrack.accounts import access
+from billtrack.accounts.users.permissions import Permission
 from billtrack.api.v1.blueprint import api
 from billtrack.api.v1.schemas import (
     BillingDate,

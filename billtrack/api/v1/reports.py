@@ -9,16 +9,16 @@ from typing import Annotated, Any, Literal
 from flask import url_for
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from billtrack import access
-from billtrack.accounts.commands import Answer
-from billtrack.accounts.models import User
-from billtrack.accounts.permissions import Permission, Reach
-from billtrack.accounts.queries import UserNotFound, find_user, list_customers, users_by_id
+from billtrack.accounts import access
+from billtrack.accounts.users.models import User
+from billtrack.accounts.users.permissions import Permission, Reach
+from billtrack.accounts.users.queries import UserNotFound, find_user, list_customers, users_by_id
 from billtrack.api.v1.blueprint import api
 from billtrack.api.v1.idempotency import create_once
 from billtrack.api.v1.schemas import BillingDate, Body, MonthText, current_month, read_period
 from billtrack.core.errors import InvalidError
 from billtrack.core.periods import DateRange
+from billtrack.platform.idempotency import Answer
 from billtrack.platform.limits import Budget
 from billtrack.platform.request_head import MAX_LIST_BODY, accepts_body
 from billtrack.reports import operations, queries

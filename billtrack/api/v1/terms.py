@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from billtrack import access
+from billtrack.accounts import access
 from billtrack.usage.submissions import Terms, terms_of
 
 

@@ -11,8 +11,8 @@ from flask import Response, current_app, request
 from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError, WrapValidator
 from pydantic_core import to_json
 
-from billtrack import access
-from billtrack.accounts.permissions import Permission
+from billtrack.accounts import access
+from billtrack.accounts.users.permissions import Permission
 from billtrack.api.v1.blueprint import api
 from billtrack.api.v1.cloud_events import FIELDS, MEDIA_TYPE, SAMPLE_EVENT, CloudEvent, to_item
 from billtrack.api.v1.idempotency import HEADER

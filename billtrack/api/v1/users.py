@@ -8,16 +8,16 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from billtrack import access, attempts
-from billtrack.accounts import operations, queries, recovery
-from billtrack.accounts.authority import require_creation
-from billtrack.accounts.commands import Answer
-from billtrack.accounts.credentials import hash_first_password
-from billtrack.accounts.models import OneTimeLink, User
-from billtrack.accounts.passwords import HashedPassword
-from billtrack.accounts.permissions import Breadth, Permission, Reach, Role
-from billtrack.accounts.queries import UserFilter
-from billtrack.accounts.throttle import NewPassword
+from billtrack.accounts import access, lifecycle, login_attempts
+from billtrack.accounts.sign_in import password_recovery
+from billtrack.accounts.sign_in.password_changes import hash_first_password
+from billtrack.accounts.sign_in.throttle import NewPassword
+from billtrack.accounts.users import operations, queries
+from billtrack.accounts.users.authority import require_creation
+from billtrack.accounts.users.models import OneTimeLink, User
+from billtrack.accounts.users.passwords import HashedPassword
+from billtrack.accounts.users.permissions import Breadth, Permission, Reach, Role
+from billtrack.accounts.users.queries import UserFilter
 from billtrack.api.v1.blueprint import api
 from billtrack.api.v1.idempotency import create_once, is_repeated
 from billtrack.api.v1.schemas import Body, Cursor, Limit, Query, from_cursor, page
@@ -25,6 +25,7 @@ from billtrack.core.errors import UnavailableError
 from billtrack.customers.operations import change_role, invite_account, open_account
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import current_calendar
+from billtrack.platform.idempotency import Answer
 from billtrack.usage.ingest.fields import PlainText
 
 Email = Annotated[PlainText, Field(min_length=3, max_length=254, examples=["ops@kiln.example"])]
@@ -195,7 +196,7 @@ def change_user(user_id: int, json_data: UserChange) -> dict[str, Any]:
 @api.doc(responses={403: _CUSTOMERS_ONLY, 409: "It is the only administrator"})
 def deactivate_user(user_id: int) -> dict[str, Any]:
     """Shut an account out; its usage and bills stay. Again changes nothing."""
-    return _change_state(user_id, operations.deactivate_user)
+    return _change_state(user_id, lifecycle.deactivate_user)
 
 
 @api.post("/users/<id:user_id>/reactivate")
@@ -204,7 +205,7 @@ def deactivate_user(user_id: int) -> dict[str, Any]:
 @api.doc(responses={403: _CUSTOMERS_ONLY, 409: "The account is erased"})
 def reactivate_user(user_id: int) -> dict[str, Any]:
     """Let an account in again, by its password and its API keys. Again changes nothing."""
-    return _change_state(user_id, operations.reactivate_user)
+    return _change_state(user_id, lifecycle.reactivate_user)
 
 
 @api.post("/users/<id:user_id>/invite")
@@ -213,7 +214,7 @@ def reactivate_user(user_id: int) -> dict[str, Any]:
 @api.doc(responses={403: _CUSTOMERS_ONLY, 409: _NOT_TO_BE_INVITED})
 def invite_user(user_id: int) -> tuple[dict[str, Any], int, dict[str, str]]:
     """Send a link to choose the first password, valid for 7 days; earlier ones end."""
-    return _send(user_id, recovery.invite)
+    return _send(user_id, password_recovery.invite)
 
 
 @api.post("/users/<id:user_id>/password-reset")
@@ -225,7 +226,7 @@ def reset_password(user_id: int) -> tuple[dict[str, Any], int, dict[str, str]]:
 
     Nobody but who reads the letter learns the link.
     """
-    return _send(user_id, recovery.send_reset)
+    return _send(user_id, password_recovery.send_reset)
 
 
 @api.get("/me")
@@ -255,7 +256,7 @@ def user_json(user: User) -> dict[str, Any]:
 def _hash_password(asked: NewUser) -> HashedPassword | None:
     if asked.password is None:
         return None
-    attempts.count_password(NewPassword.NEW_ACCOUNT, account_id=access.principal().user_id)
+    login_attempts.count_password(NewPassword.NEW_ACCOUNT, account_id=access.principal().user_id)
     return hash_first_password(asked.password, email=asked.email, name=asked.name)
 
 

@@ -14,7 +14,7 @@ from billtrack.platform.db import Base, BigId, JsonObject, UTCDateTime
 class Letter(Base):
     """A letter to one person: to be sent, sent, or given up.
 
-    `seed` is what the secret in its link is made from, see `billtrack.notifications.mail.secrets`; it is
+    `seed` is what the secret in its link is made from, see `mail.secrets`; it is
     gone as soon as the letter is sent or given up. After `expires_at` nobody could use it.
     """
 

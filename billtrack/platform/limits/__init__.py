@@ -2,7 +2,7 @@
 
 Owns the budgets and what is left in them, in Redis where there is one and in the memory of
 each process otherwise. Knows nothing of accounts: whoever spends says from whose budget.
-Tries of passwords are not counted here but in the database, see `billtrack.accounts.throttle`.
+Tries of passwords are not counted here but in the database, see `accounts.sign_in.throttle`.
 """
 
 from billtrack.platform.limits.addresses import (

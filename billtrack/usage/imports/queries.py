@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from sqlalchemy import Row, Select, select
 
-from billtrack.accounts.models import User
-from billtrack.accounts.permissions import Breadth, Reach
+from billtrack.accounts.users.models import User
+from billtrack.accounts.users.permissions import Breadth, Reach
 from billtrack.core.errors import NotFoundError
 from billtrack.platform.extensions import db
 from billtrack.platform.jobs.models import Job

@@ -10,8 +10,8 @@ from typing import Any
 
 from sqlalchemy import insert, select
 
-from billtrack.accounts.models import User
-from billtrack.accounts.permissions import Permission, Role, granted
+from billtrack.accounts.users.models import User
+from billtrack.accounts.users.permissions import Permission, Role, granted
 from billtrack.core.errors import BilltrackError, ConflictError, ForbiddenError
 from billtrack.platform.db import after_commit, end_read, transaction
 from billtrack.platform.extensions import db

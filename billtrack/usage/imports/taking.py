@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import BinaryIO
 
-from billtrack.accounts.queries import find_ids_by_email
+from billtrack.accounts.users.queries import find_ids_by_email
 from billtrack.core.errors import BilltrackError, InvalidError
 from billtrack.usage.imports.columns import Columns, plain, to_input
 from billtrack.usage.imports.keys import LineKeys

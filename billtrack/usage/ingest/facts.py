@@ -15,8 +15,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from billtrack.accounts import seen_keys
-from billtrack.accounts.api_keys import LiveKey
+from billtrack.accounts.credentials import key_cache
+from billtrack.accounts.credentials.key_cache import LiveKey
 from billtrack.core.periods import Month
 from billtrack.usage.rows import UsedKey
 from billtrack.usage.submissions import Submission
@@ -61,14 +61,14 @@ class KeyHolds(State):
     """An API key lets in the same active account, with the same role and scopes, as long."""
 
     name = "keys"
-    columns = seen_keys.COLUMNS
-    holds = seen_keys.HOLDS
+    columns = key_cache.COLUMNS
+    holds = key_cache.HOLDS
 
     key: LiveKey
 
     def as_row(self) -> Mapping[str, Any]:
         """Return what the key was."""
-        return seen_keys.as_row(self.key)
+        return key_cache.as_row(self.key)
 
 
 @dataclass(frozen=True, slots=True)

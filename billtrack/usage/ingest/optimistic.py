@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 
-from billtrack.accounts.api_keys import LiveKey
+from billtrack.accounts.credentials.key_cache import LiveKey
 from billtrack.usage.ingest.decide import Group, decide
 from billtrack.usage.ingest.facts import assume
 from billtrack.usage.ingest.intake import not_known, view_of

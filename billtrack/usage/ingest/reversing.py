@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from billtrack.accounts.permissions import Reach
+from billtrack.accounts.users.permissions import Reach
 from billtrack.core.errors import ConflictError
 from billtrack.platform import audit
 from billtrack.platform.db import transaction

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import delete, or_, select, update
 
-from billtrack.accounts.models import User
+from billtrack.accounts.users.models import User
 from billtrack.platform.db import end_read, transaction
 from billtrack.platform.extensions import db
 from billtrack.usage.journal.models import RejectedRecord, UsageSource, UsageSourceHour

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Select, false, func, select, true
 from sqlalchemy.orm import InstrumentedAttribute
 
-from billtrack.accounts.models import User
-from billtrack.accounts.permissions import Breadth, Reach
+from billtrack.accounts.users.models import User
+from billtrack.accounts.users.permissions import Breadth, Reach
 from billtrack.core.errors import NotFoundError
 from billtrack.platform.extensions import db
 from billtrack.usage.journal.models import UsageSource, UsageSourceHour

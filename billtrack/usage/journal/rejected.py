@@ -10,8 +10,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, func, select, true
 
-from billtrack.accounts.models import User
-from billtrack.accounts.permissions import Reach
+from billtrack.accounts.users.models import User
+from billtrack.accounts.users.permissions import Reach
 from billtrack.core.errors import FieldError, NotFoundError
 from billtrack.platform.extensions import db
 from billtrack.usage.journal.models import RejectedRecord

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import update
 
-from billtrack.accounts.permissions import Reach
+from billtrack.accounts.users.permissions import Reach
 from billtrack.core.errors import ConflictError, InvalidError
 from billtrack.platform import audit
 from billtrack.platform.db import row_count, transaction

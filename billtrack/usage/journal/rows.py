@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import case, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from billtrack.accounts.queries import find_activity
+from billtrack.accounts.users.queries import find_activity
 from billtrack.platform.db import Base
 from billtrack.platform.driver import is_postgresql
 from billtrack.platform.extensions import db

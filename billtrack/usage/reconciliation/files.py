@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import BinaryIO
 
-from billtrack.accounts.queries import find_ids_by_email
+from billtrack.accounts.users.queries import find_ids_by_email
 from billtrack.core.errors import FieldError
 from billtrack.usage.imports.columns import plain
 from billtrack.usage.imports.lines import CsvFile, Line, UnreadableFile

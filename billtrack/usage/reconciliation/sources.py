@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from sqlalchemy import Row, or_, select
 
-from billtrack.accounts.models import User
-from billtrack.accounts.permissions import Breadth, Permission, Reach, Role, granted
+from billtrack.accounts.users.models import User
+from billtrack.accounts.users.permissions import Breadth, Permission, Reach, Role, granted
 from billtrack.platform.extensions import db
 from billtrack.usage.journal.queries import SourceNotFound
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from flask import Flask
 from sqlalchemy import select
 
-from billtrack.accounts.recovery import PASSWORD_REQUEST, answer_request
+from billtrack.accounts.sign_in.password_recovery import PASSWORD_REQUEST, answer_request
 from billtrack.notifications.mail.operations import LETTER
 from billtrack.notifications.mail.sending import LetterSender
 from billtrack.notifications.mail.transport import Folder

@@ -11,8 +11,8 @@ from flask_migrate import downgrade, upgrade
 from sqlalchemy import event, func, select, text
 from sqlalchemy.exc import DBAPIError
 
-from billtrack.accounts.operations import update_user
-from billtrack.accounts.permissions import Breadth, Reach
+from billtrack.accounts.users.operations import update_user
+from billtrack.accounts.users.permissions import Breadth, Reach
 from billtrack.platform import audit
 from billtrack.platform.audit.models import AuditEntry, AuditHead, AuditPersonalValue
 from billtrack.platform.audit.operations import erase_personal_values

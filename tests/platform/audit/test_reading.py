@@ -9,7 +9,7 @@ import pytest
 from apiflask import APIFlask
 from sqlalchemy import update
 
-from billtrack.accounts.models import User
+from billtrack.accounts.users.models import User
 from billtrack.platform import audit
 from billtrack.platform.audit.operations import erase_personal_values
 from billtrack.platform.db import transaction

@@ -11,9 +11,9 @@ from flask.testing import FlaskClient
 from sqlalchemy import func, select, update
 from werkzeug.test import TestResponse
 
-from billtrack.accounts import api_keys, tokens
-from billtrack.accounts.models import ApiKey, User
-from billtrack.accounts.permissions import Role
+from billtrack.accounts.credentials import api_keys, tokens
+from billtrack.accounts.users.models import ApiKey, User
+from billtrack.accounts.users.permissions import Role
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import db
 from billtrack.platform.jobs.models import Job

@@ -17,7 +17,7 @@ from flask import jsonify
 from flask.typing import ResponseReturnValue
 from sqlalchemy import text
 
-from billtrack import access
+from billtrack.accounts import access
 from billtrack.app import create_app
 from billtrack.platform.extensions import REPLICA, db
 from billtrack.platform.replica import lag

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from sqlalchemy import event, text
 from structlog.testing import capture_logs
 
-from billtrack.accounts.permissions import Role
+from billtrack.accounts.users.permissions import Role
 from billtrack.app import create_app
 from billtrack.diagnosis import diagnose
 from billtrack.platform.extensions import db

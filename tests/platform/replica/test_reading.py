@@ -6,8 +6,8 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import func, select, update
 
-from billtrack.accounts.models import User
-from billtrack.accounts.permissions import Role
+from billtrack.accounts.users.models import User
+from billtrack.accounts.users.permissions import Role
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import db
 from billtrack.platform.replica.reading import COOKIE, may_be_old, read_all_stored

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from billtrack.accounts.permissions import Breadth, Reach
+from billtrack.accounts.users.permissions import Breadth, Reach
 from billtrack.core.periods import Month
 from billtrack.documents.pdf import PdfRenderer
 from billtrack.platform.db import transaction

@@ -13,7 +13,8 @@ import pytest
 
 from billtrack.platform.process import tied_command
 from billtrack.platform.storage.object_storage import ObjectStorage, StorageUnavailable
-from billtrack.platform.storage.storage import DocumentGone, open_storage
+from billtrack.platform.storage.opening import open_storage
+from billtrack.platform.storage.storage import DocumentGone
 from tests.scenarios.harness import eventually
 from tests.services.processes import free_port
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from billtrack.platform.storage.storage import DocumentGone, LocalStorage, Storage, StorageFailed
+from billtrack.platform.storage.local import LocalStorage
+from billtrack.platform.storage.storage import DocumentGone, Storage, StorageFailed
 
 
 def read(storage: Storage, path: str) -> bytes:

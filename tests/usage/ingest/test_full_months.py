@@ -10,7 +10,7 @@ import pytest
 from apiflask import APIFlask
 from sqlalchemy import insert, select
 
-from billtrack.accounts.permissions import Breadth, Reach
+from billtrack.accounts.users.permissions import Breadth, Reach
 from billtrack.core.periods import BillingCalendar
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import db

@@ -16,8 +16,8 @@ from apiflask import APIFlask
 from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
 
-from billtrack.accounts.models import User
-from billtrack.accounts.permissions import Breadth, Reach, Role
+from billtrack.accounts.users.models import User
+from billtrack.accounts.users.permissions import Breadth, Reach, Role
 from billtrack.app import create_app
 from billtrack.core.errors import InvalidError
 from billtrack.core.periods import BillingCalendar, Month

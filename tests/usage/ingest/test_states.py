@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from billtrack.accounts.api_keys import find_together
+from billtrack.accounts.credentials.api_keys import find_together
 from billtrack.platform.config import Settings
 from billtrack.platform.driver import single_statements
 from billtrack.usage.ingest.decide import Group, decide

@@ -14,11 +14,11 @@ from flask import current_app
 from sqlalchemy import update
 from werkzeug.test import TestResponse
 
-from billtrack.accounts.api_keys import revoke_api_key
-from billtrack.accounts.key_format import API_KEY, new_secret
-from billtrack.accounts.models import ApiKey
-from billtrack.accounts.operations import deactivate_user
-from billtrack.accounts.permissions import Breadth, Reach
+from billtrack.accounts.credentials.api_keys import revoke_api_key
+from billtrack.accounts.credentials.key_format import API_KEY, new_secret
+from billtrack.accounts.lifecycle import deactivate_user
+from billtrack.accounts.users.models import ApiKey
+from billtrack.accounts.users.permissions import Breadth, Reach
 from billtrack.platform.db import transaction
 from billtrack.platform.driver import is_postgresql
 from billtrack.platform.extensions import db

@@ -11,8 +11,8 @@ from flask_migrate import downgrade, upgrade
 from sqlalchemy import delete
 from sqlalchemy.exc import SQLAlchemyError
 
-from billtrack.accounts.models import User
-from billtrack.accounts.permissions import Breadth, Reach, Role
+from billtrack.accounts.users.models import User
+from billtrack.accounts.users.permissions import Breadth, Reach, Role
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import db
 from billtrack.usage.ingest.intake import preview, submit, submit_one

@@ -11,7 +11,7 @@ from apiflask import APIFlask
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from billtrack.accounts.permissions import Breadth, Reach
+from billtrack.accounts.users.permissions import Breadth, Reach
 from billtrack.core.errors import BilltrackError, InvalidError
 from billtrack.platform.audit.models import AuditEntry
 from billtrack.platform.db import transaction

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from sqlalchemy import insert
 
-from billtrack.accounts.permissions import Breadth, Reach
+from billtrack.accounts.users.permissions import Breadth, Reach
 from billtrack.core.periods import BillingCalendar, DateRange
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import current_calendar
