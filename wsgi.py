@@ -12,7 +12,7 @@ from billtrack.platform.logs import configure_logs  # noqa: E402
 from billtrack.server.adapter import ServerAdapter  # noqa: E402
 from billtrack.server.bodies import MIB  # noqa: E402
 from billtrack.server.gate import AppGate  # noqa: E402
-from billtrack.usage.journal.writing import keep_writing  # noqa: E402
+from billtrack.usage.sources.writing import keep_writing  # noqa: E402
 
 settings = load_settings()
 configure_logs(settings.log_format)

@@ -18,7 +18,7 @@ from bench.places import Place, memory
 from bench.run import Run
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import db
-from billtrack.usage.models import UsageRecord
+from billtrack.usage.records.models import UsageRecord
 
 BATCH = 1_000
 PARTS = (20, 4, 2, 1)

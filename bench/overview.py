@@ -37,7 +37,7 @@ from billtrack.summaries.counting import count_month
 from billtrack.summaries.months import list_month_totals
 from billtrack.summaries.operations import refresh
 from billtrack.summaries.queries import get_overview, list_costs
-from billtrack.usage.queries import RecordFilter, count_records, list_records
+from billtrack.usage.records.queries import RecordFilter, count_records, list_records
 from tests.conftest import make_settings
 from tests.pricing.test_forecast import backtest
 from tests.services import start_postgres, unique_name

@@ -39,7 +39,7 @@ from billtrack.reports.models import Report
 from billtrack.reports.operations import request_report
 from billtrack.reports.page import report_page
 from billtrack.usage.ingest.intake import submit
-from billtrack.usage.submissions import UsageInput
+from billtrack.usage.records.submissions import UsageInput
 from tests.cast import SYSTEM, Member, create_user, terms
 from tests.scenarios.harness import Installation
 

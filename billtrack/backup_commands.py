@@ -17,7 +17,7 @@ from billtrack.backups.restoring import restore_backup
 from billtrack.backups.taking import take_backup
 from billtrack.platform.config import load_settings
 from billtrack.terminal import Command, Commands
-from billtrack.usage.verification import Finding
+from billtrack.usage.records.verification import Finding
 
 
 @click.command(cls=Command)

@@ -23,10 +23,10 @@ from billtrack.terminal import Command, Commands
 from billtrack.usage.imports.refused import RefusedLines
 from billtrack.usage.imports.taking import Door, UsageFile
 from billtrack.usage.ingest.intake import preview, submit
-from billtrack.usage.journal.writing import write_noted
-from billtrack.usage.submissions import Terms, terms_of
-from billtrack.usage.verification import Checked, repair
-from billtrack.usage.verification import verify as verify_users
+from billtrack.usage.records.submissions import Terms, terms_of
+from billtrack.usage.records.verification import Checked, repair
+from billtrack.usage.records.verification import verify as verify_users
+from billtrack.usage.sources.writing import write_noted
 
 STATUSES = ("accepted", "duplicate", "conflict", "rejected")
 SHOWN = 20

@@ -39,12 +39,12 @@ from billtrack.statements.queries import Terms
 from billtrack.summaries.operations import refresh, refresh_past
 from billtrack.usage.imports.operations import USAGE_IMPORT
 from billtrack.usage.imports.running import UsageImporter
-from billtrack.usage.journal.operations import (
+from billtrack.usage.sources.operations import (
     forget_old_hours,
     forget_old_rejected,
     mark_silent_sources,
 )
-from billtrack.usage.journal.writing import keep_writing
+from billtrack.usage.sources.writing import keep_writing
 from billtrack.worker_port import serve_worker_port
 
 log = structlog.get_logger(__name__)

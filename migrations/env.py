@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from billtrack.platform.engines import POSTGRESQL_WRITES
 from billtrack.platform.extensions import db
-from billtrack.usage.models import KEY_PARTITIONS
+from billtrack.usage.records.models import KEY_PARTITIONS
 
 LOCK = 6_009_000_001
 

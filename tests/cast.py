@@ -21,10 +21,10 @@ from billtrack.platform.db import transaction
 from billtrack.platform.extensions import current_calendar
 from billtrack.usage.imports.operations import request_import, store_file
 from billtrack.usage.ingest.intake import submit, submit_one
-from billtrack.usage.journal.rejected import RejectedFilter, list_rejected
-from billtrack.usage.journal.writing import write_noted
-from billtrack.usage.queries import RecordView
-from billtrack.usage.submissions import Terms, UsageInput, terms_of
+from billtrack.usage.records.queries import RecordView
+from billtrack.usage.records.submissions import Terms, UsageInput, terms_of
+from billtrack.usage.sources.rejected import RejectedFilter, list_rejected
+from billtrack.usage.sources.writing import write_noted
 
 SYSTEM = audit.Actor()
 PASSWORD = "correct horse battery staple"

@@ -25,7 +25,7 @@ from billtrack.platform.config import Settings
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import current_calendar, db, metadata
 from billtrack.platform.installation.parts import get_database_state
-from billtrack.usage.verification import Finding, verify
+from billtrack.usage.records.verification import Finding, verify
 
 AT_ONCE = 5_000
 """Rows in memory at the same time."""

@@ -29,7 +29,7 @@ from billtrack.platform.extensions import current_calendar, db
 from billtrack.platform.installation.parts import knows_migration
 from billtrack.platform.storage.storage import DocumentGone, Storage, StorageFailed
 from billtrack.provisioning.initialise import alone
-from billtrack.usage.verification import Finding, verify
+from billtrack.usage.records.verification import Finding, verify
 
 
 class RestoreDiffers(BilltrackError):

@@ -13,7 +13,7 @@ from billtrack.backups.manifest import Totals, UsageTotal
 from billtrack.core.errors import InvalidError
 from billtrack.platform.installation.models import Installation
 from billtrack.reports.models import Report
-from billtrack.usage.models import KEY_PARTITIONS, Meter, UsageDaily, UsageRecord
+from billtrack.usage.records.models import KEY_PARTITIONS, Meter, UsageDaily, UsageRecord
 
 BILLION = 10**9
 

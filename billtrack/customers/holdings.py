@@ -18,8 +18,8 @@ from billtrack.platform.audit.models import AuditEntry, AuditPersonalValue
 from billtrack.platform.jobs.models import Job
 from billtrack.reports.models import Report
 from billtrack.usage.imports.models import UsageImport
-from billtrack.usage.journal.models import RejectedRecord
-from billtrack.usage.models import Meter, UsageDaily, UsageRecord
+from billtrack.usage.records.models import Meter, UsageDaily, UsageRecord
+from billtrack.usage.sources.models import RejectedRecord
 
 Rows = Select[*tuple[Any, ...]]
 Query = Callable[[int], Rows]

@@ -11,7 +11,7 @@ from billtrack.accounts.users.models import ApiKey, UserSession
 from billtrack.notifications.mail.models import Letter
 from billtrack.platform.extensions import db
 from billtrack.reports.erasure import count_files
-from billtrack.usage.models import UsageDaily
+from billtrack.usage.records.models import UsageDaily
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from billtrack.platform.replica.reading import may_be_old
 from billtrack.statements.queries import Terms, list_statements
 from billtrack.summaries.figures import CustomerCost
 from billtrack.summaries.queries import is_small, list_costs
-from billtrack.usage.queries import last_used
+from billtrack.usage.records.queries import last_used
 
 PAGE_SIZE = 25
 MAX_PAGE = 10_000

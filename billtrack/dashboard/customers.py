@@ -34,8 +34,8 @@ from billtrack.pricing.statement import MixedCurrencies
 from billtrack.reports.queries import list_reports
 from billtrack.statements.queries import Given, Terms, UserStatement, read_given
 from billtrack.summaries.months import list_month_totals
-from billtrack.usage.meters import list_meters
-from billtrack.usage.queries import daily_totals
+from billtrack.usage.records.meters import list_meters
+from billtrack.usage.records.queries import daily_totals
 
 REPORTS_SHOWN = 8
 COST = "cost"  # what the chart shows unless it is asked for an event

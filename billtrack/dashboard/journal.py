@@ -20,8 +20,8 @@ from billtrack.platform.extensions import current_calendar, current_settings
 from billtrack.present.drawings import Drawing
 from billtrack.present.filters import count
 from billtrack.present.journal import reason_rows, silent_rows
-from billtrack.usage.journal import queries, rejected
-from billtrack.usage.journal.queries import HourView
+from billtrack.usage.sources import queries, rejected
+from billtrack.usage.sources.queries import HourView
 
 PAGE_SIZE = 50
 CHARTED_DAYS = 30

@@ -41,9 +41,9 @@ from billtrack.summaries.queries import (
     is_small,
     list_kept_months,
 )
-from billtrack.usage import queries as usage
-from billtrack.usage.meters import list_meters
-from billtrack.usage.queries import RecordFilter, RecordView
+from billtrack.usage.records import queries as usage
+from billtrack.usage.records.meters import list_meters
+from billtrack.usage.records.queries import RecordFilter, RecordView
 
 NEWEST = 8
 

@@ -26,10 +26,10 @@ from billtrack.platform.limits import Budget
 from billtrack.platform.request_head import MAX_BODY, accepts_body
 from billtrack.present.filters import MeterView
 from billtrack.present.statements import meter_views
-from billtrack.usage.meters import list_meters
 from billtrack.usage.reconciliation.comparing import Comparison, Reconciliation, State, reconcile
 from billtrack.usage.reconciliation.files import read_totals
 from billtrack.usage.reconciliation.sources import list_sources
+from billtrack.usage.records.meters import list_meters
 
 MAX_SHOWN = 500
 """Lines that a page shows; the file has all of them."""

@@ -26,16 +26,16 @@ from billtrack.present.filters import base_unit
 from billtrack.present.journal import refusal_words, rejected_row
 from billtrack.present.statements import meter_views
 from billtrack.usage.ingest.fields import parse_instant
-from billtrack.usage.journal.queries import list_sources
-from billtrack.usage.journal.rejected import (
+from billtrack.usage.records.meters import list_meters
+from billtrack.usage.replay import Replayer, is_key_open, key_of, replay, replay_alike
+from billtrack.usage.sources.queries import list_sources
+from billtrack.usage.sources.rejected import (
     RejectedFilter,
     RejectedView,
     get_rejected,
     known_codes,
     list_rejected,
 )
-from billtrack.usage.journal.replaying import Replayer, is_key_open, key_of, replay, replay_alike
-from billtrack.usage.meters import list_meters
 
 PAGE_SIZE = 50
 MOST_SOURCES = 200

@@ -30,12 +30,12 @@ from billtrack.present.drawings import Drawing
 from billtrack.present.filters import MeterView, base_unit, count, quantity, unit_suffix
 from billtrack.present.statements import meter_views
 from billtrack.present.usage import record_rows
-from billtrack.usage import queries
 from billtrack.usage.ingest import intake, schema
 from billtrack.usage.ingest.decide import IdempotencyConflict
-from billtrack.usage.meters import list_meters
-from billtrack.usage.queries import RecordFilter, SummaryRow
-from billtrack.usage.submissions import terms_of
+from billtrack.usage.records import queries
+from billtrack.usage.records.meters import list_meters
+from billtrack.usage.records.queries import RecordFilter, SummaryRow
+from billtrack.usage.records.submissions import terms_of
 
 PAGE_SIZE = 50
 LIVE_FIELDS = ("user_id", "event", "quantity", "occurred_at")

@@ -19,8 +19,8 @@ from billtrack.platform.extensions import current_calendar, current_settings
 from billtrack.platform.replica.reading import leave_replica, prefer_replica
 from billtrack.present.filters import MeterView
 from billtrack.present.usage import record_rows
-from billtrack.usage import queries
-from billtrack.usage.queries import RecordFilter, RecordView
+from billtrack.usage.records import queries
+from billtrack.usage.records.queries import RecordFilter, RecordView
 
 MAX_XLSX_ROWS = 100_000
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"

@@ -37,7 +37,7 @@ from billtrack.usage.imports.models import UsageImport
 from billtrack.usage.imports.refused import RefusedLines
 from billtrack.usage.imports.running import MAX_KEPT
 from billtrack.usage.imports.taking import UsageFile
-from billtrack.usage.meters import list_meters
+from billtrack.usage.records.meters import list_meters
 
 PAGE_SIZE = 25
 MAX_FILENAME = 255

@@ -9,7 +9,7 @@ from pydantic_core import to_json
 from billtrack.accounts.access import Principal
 from billtrack.api.v1.usage import record_json
 from billtrack.core.errors import BilltrackError
-from billtrack.usage.queries import RecordView
+from billtrack.usage.records.queries import RecordView
 
 
 @dataclass(frozen=True, slots=True)

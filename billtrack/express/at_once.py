@@ -25,12 +25,12 @@ from billtrack.platform import limits
 from billtrack.platform.async_connection import AnswerLost, LoopConnection
 from billtrack.platform.group_commit import Gathering
 from billtrack.platform.limits import Budget
-from billtrack.usage import lookup
 from billtrack.usage.ingest import intake
 from billtrack.usage.ingest.optimistic import AWAY, submit_if_all_holds
-from billtrack.usage.outcomes import Outcome
-from billtrack.usage.queries import RecordView
-from billtrack.usage.submissions import Submission
+from billtrack.usage.records import lookup
+from billtrack.usage.records.outcomes import Outcome
+from billtrack.usage.records.queries import RecordView
+from billtrack.usage.records.submissions import Submission
 
 log = structlog.get_logger(__name__)
 

@@ -16,8 +16,8 @@ from billtrack.express import reading, recording
 from billtrack.platform.engines import loop_reading_engine
 from billtrack.platform.extensions import db
 from billtrack.platform.group_commit import Gathering
-from billtrack.usage import lookup
 from billtrack.usage.ingest import intake
+from billtrack.usage.records import lookup
 
 
 class ByThreads:

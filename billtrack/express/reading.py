@@ -19,8 +19,8 @@ from billtrack.express.answers import Answer, answer_with
 from billtrack.express.plain import find_owner
 from billtrack.platform import limits
 from billtrack.platform.limits import Budget
-from billtrack.usage import lookup
-from billtrack.usage.queries import RecordView
+from billtrack.usage.records import lookup
+from billtrack.usage.records.queries import RecordView
 
 Spend = Callable[[Budget, str], bool]
 

@@ -18,8 +18,8 @@ from billtrack.express.answers import Answer, Refusal, answer_with
 from billtrack.express.plain import find_owner, may_spend, plain_body
 from billtrack.usage.ingest import intake
 from billtrack.usage.ingest.schema import read_json
-from billtrack.usage.outcomes import Outcome
-from billtrack.usage.submissions import Submission, Terms, UsageInput, terms_of
+from billtrack.usage.records.outcomes import Outcome
+from billtrack.usage.records.submissions import Submission, Terms, UsageInput, terms_of
 
 PATHS = frozenset({"/api/v1/usage", "/api/v1/usage/"})
 ROUTE = "/api/v1/usage/"

@@ -19,7 +19,7 @@ from billtrack.platform import audit
 from billtrack.platform.db import exact_decimal
 from billtrack.platform.extensions import db
 from billtrack.pricing.charges import Charge, charge_to_json, require_one_charge_per_meter
-from billtrack.usage.meters import list_meters
+from billtrack.usage.records.meters import list_meters
 
 
 class PlanCodeTaken(ConflictError):

@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from billtrack.usage.journal.queries import SourceView
-from billtrack.usage.journal.rejected import Reason, RejectedView
+from billtrack.usage.sources.queries import SourceView
+from billtrack.usage.sources.rejected import Reason, RejectedView
 
 MOST_SHOWN = 40
 REFUSALS = {

@@ -7,7 +7,7 @@ from typing import Any
 
 from billtrack.accounts.users.queries import users_by_id
 from billtrack.present.filters import MeterView
-from billtrack.usage.queries import RecordView
+from billtrack.usage.records.queries import RecordView
 
 
 def record_rows(

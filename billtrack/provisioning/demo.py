@@ -31,7 +31,7 @@ from billtrack.provisioning.demo_usage import (
     usage_on,
 )
 from billtrack.usage.ingest.intake import submit
-from billtrack.usage.submissions import UsageInput, terms_of
+from billtrack.usage.records.submissions import UsageInput, terms_of
 
 ACCOUNTS_FILE = "demo-accounts.json"
 SIGN_IN_CUSTOMER = "ops@kiln.example"

@@ -11,11 +11,11 @@ from sqlalchemy import insert, select
 from billtrack.core.errors import BilltrackError, InvalidError
 from billtrack.platform.extensions import db
 from billtrack.usage.ingest.decide import UnknownEvent, UnknownUser
-from billtrack.usage.journal.models import RejectedRecord, UsageSource, UsageSourceHour
-from billtrack.usage.journal.refusing import row_of
-from billtrack.usage.journal.tally import hour_of
-from billtrack.usage.meters import meter_ids
-from billtrack.usage.models import UsageRecord
+from billtrack.usage.records.meters import meter_ids
+from billtrack.usage.records.models import UsageRecord
+from billtrack.usage.sources.models import RejectedRecord, UsageSource, UsageSourceHour
+from billtrack.usage.sources.refusing import row_of
+from billtrack.usage.sources.tally import hour_of
 
 DAYS = 10
 """Not long enough for habits: nobody would be glad of a demo that is called silent at lunch."""

@@ -42,8 +42,8 @@ from billtrack.provisioning.demo import demo_emails
 from billtrack.reports.models import Report
 from billtrack.summaries.models import MonthSummary
 from billtrack.usage.imports.models import RefusedLine, UsageImport
-from billtrack.usage.journal.models import RejectedRecord, UsageSource, UsageSourceHour
-from billtrack.usage.models import UsageDaily, UsageKey, UsageMonthly, UsageRecord
+from billtrack.usage.records.models import UsageDaily, UsageKey, UsageMonthly, UsageRecord
+from billtrack.usage.sources.models import RejectedRecord, UsageSource, UsageSourceHour
 
 REMOVED = "demo.removed"
 

@@ -19,7 +19,7 @@ from billtrack.platform.db import end_read, transaction
 from billtrack.platform.extensions import db
 from billtrack.platform.installation.operations import create_installation, issue_setup_token
 from billtrack.platform.installation.queries import require_timezone
-from billtrack.usage.meters import create_standard_meters
+from billtrack.usage.records.meters import create_standard_meters
 
 SYSTEM = audit.Actor()
 LOCK = 6_009_000_002

@@ -20,8 +20,8 @@ from billtrack.statements.queries import (
     UserStatement,
     read_given,
 )
-from billtrack.usage.meters import list_meters
-from billtrack.usage.models import Meter
+from billtrack.usage.records.meters import list_meters
+from billtrack.usage.records.models import Meter
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from billtrack.pricing.lines import Line
 from billtrack.pricing.rating import RatedTier
 from billtrack.statements.queries import UserStatement
 from billtrack.statements.wording import describe
-from billtrack.usage.models import Meter
+from billtrack.usage.records.models import Meter
 
 
 def statement_json(

@@ -12,8 +12,8 @@ from billtrack.core.periods import BillingCalendar, DateRange, Month
 from billtrack.plans.queries import price_spans
 from billtrack.pricing.parts import PricedSpan
 from billtrack.pricing.statement import Statement, daily_costs, price_statement
-from billtrack.usage.meters import list_meters
-from billtrack.usage.queries import daily_totals
+from billtrack.usage.records.meters import list_meters
+from billtrack.usage.records.queries import daily_totals
 
 DailyCosts = dict[str, dict[date, int]]
 """meter code → billing day → minor units"""

@@ -23,7 +23,7 @@ from billtrack.summaries.figures import (
 )
 from billtrack.summaries.months import list_month_totals
 from billtrack.summaries.reading import read_usage, users_with_usage
-from billtrack.usage.meters import list_meters
+from billtrack.usage.records.meters import list_meters
 
 CHUNK = 500
 """Customers whose usage is held in memory at once."""

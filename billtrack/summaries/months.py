@@ -11,7 +11,7 @@ from billtrack.core.periods import DateRange, Month
 from billtrack.plans.queries import price_spans
 from billtrack.pricing.statement import price_statement
 from billtrack.summaries.reading import read_usage
-from billtrack.usage.meters import list_meters
+from billtrack.usage.records.meters import list_meters
 
 CHUNK = 500
 """Customers whose usage is held in memory at once."""

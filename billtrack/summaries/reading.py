@@ -13,8 +13,8 @@ from sqlalchemy import JSON, ColumnElement, Text, cast, func, select
 from billtrack.accounts.users.models import User
 from billtrack.core.periods import DateRange
 from billtrack.platform.extensions import db
-from billtrack.usage.models import Meter, UsageDaily
-from billtrack.usage.queries import DailyTotals
+from billtrack.usage.records.models import Meter, UsageDaily
+from billtrack.usage.records.queries import DailyTotals
 
 DAY = len("2026-11-25")
 

@@ -1,6 +1,4 @@
-"""What was used: meters, immutable records and their daily totals.
+"""Usage: meters, immutable records, their totals, and every way by which records arrive.
 
-Owns the meters, the usage records with their idempotency keys, and the
-rollups kept in the same transaction. `intake` is the only door for records,
-`store` holds all SQL that writes them. Knows nothing of prices.
+Owns metering from the request to the rollup. `ingest` decides and stores. Knows no prices.
 """

@@ -20,8 +20,8 @@ from sqlalchemy import (
 
 from billtrack.platform.extensions import db
 from billtrack.usage.imports.models import RefusedLine
-from billtrack.usage.journal.models import RejectedRecord
-from billtrack.usage.models import UsageRecord
+from billtrack.usage.records.models import UsageRecord
+from billtrack.usage.sources.models import RejectedRecord
 
 ERASED = "erased"
 """What stands in place of the reason of a reversal whose customer is erased."""

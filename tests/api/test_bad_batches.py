@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from werkzeug.test import TestResponse
 
 from billtrack.platform.extensions import db
-from billtrack.usage.models import UsageDaily, UsageRecord
+from billtrack.usage.records.models import UsageDaily, UsageRecord
 from tests.cast import Cast
 
 BATCH = "/api/v1/usage/batch"

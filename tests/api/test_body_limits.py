@@ -19,7 +19,7 @@ from billtrack.api.v1.usage_batches import BatchIn, CloudEvents
 from billtrack.core.errors import InvalidError
 from billtrack.platform.request_head import body_limit
 from billtrack.usage.ingest.fields import Metadata
-from billtrack.usage.submissions import Misshapen
+from billtrack.usage.records.submissions import Misshapen
 from tests.cast import Cast
 
 pytestmark = pytest.mark.one_database

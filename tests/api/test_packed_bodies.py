@@ -16,7 +16,7 @@ from werkzeug.test import TestResponse
 from billtrack.platform.config import Settings
 from billtrack.platform.extensions import db
 from billtrack.platform.request_head import MAX_BODY
-from billtrack.usage.models import UsageRecord
+from billtrack.usage.records.models import UsageRecord
 from tests.cast import Cast
 from tests.conftest import make_settings
 

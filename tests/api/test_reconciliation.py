@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from billtrack.platform.extensions import db
-from billtrack.usage.models import UsageRecord
+from billtrack.usage.records.models import UsageRecord
 from tests.cast import Cast, Member, create_record
 
 PATH = "/api/v1/usage/reconciliation"

@@ -11,7 +11,7 @@ import pytest
 from apiflask import APIFlask
 
 from billtrack.api.v1.cloud_events import MEDIA_TYPE, SAMPLE_EVENT
-from billtrack.usage.journal.writing import write_noted
+from billtrack.usage.sources.writing import write_noted
 from tests.cast import Cast, Member
 
 PATH = "/api/v1/rejected-records"

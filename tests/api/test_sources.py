@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from apiflask import APIFlask
 
-from billtrack.usage.journal.writing import write_noted
+from billtrack.usage.sources.writing import write_noted
 from tests.cast import Cast, Member
 
 NOTHING = {"accepted": 0, "late": 0, "duplicate": 0, "conflict": 0, "rejected": 0, "reversed": 0}

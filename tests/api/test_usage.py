@@ -9,7 +9,7 @@ import pytest
 from billtrack.core.periods import Month
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import current_calendar, db
-from billtrack.usage.models import UsageDaily, UsageKey, UsageMonthly, UsageRecord
+from billtrack.usage.records.models import UsageDaily, UsageKey, UsageMonthly, UsageRecord
 from tests.cast import Cast, create_record
 
 SEED = {"quantity": 500000, "event": "api_calls"}

@@ -9,7 +9,7 @@ import pytest
 from apiflask import APIFlask
 
 from billtrack.platform.extensions import db
-from billtrack.usage.models import UsageDaily, UsageKey, UsageRecord
+from billtrack.usage.records.models import UsageDaily, UsageKey, UsageRecord
 from tests.cast import Cast
 from tests.usage.racing import in_threads
 

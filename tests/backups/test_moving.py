@@ -27,8 +27,8 @@ from billtrack.platform.jobs.models import Job
 from billtrack.platform.process import tied_command
 from billtrack.summaries.models import MonthSummary
 from billtrack.usage.ingest.intake import submit_one
-from billtrack.usage.models import UsageDaily, UsageRecord
-from billtrack.usage.submissions import UsageInput
+from billtrack.usage.records.models import UsageDaily, UsageRecord
+from billtrack.usage.records.submissions import UsageInput
 from tests.backups.worlds import every_row
 from tests.cast import Cast, create_record, create_user, terms
 from tests.conftest import make_settings

@@ -18,9 +18,9 @@ from billtrack.platform.db import transaction
 from billtrack.platform.extensions import current_calendar, current_settings, db
 from billtrack.platform.installation.parts import get_database_state
 from billtrack.usage.ingest.intake import submit_one
-from billtrack.usage.models import UsageDaily
-from billtrack.usage.submissions import UsageInput
-from billtrack.usage.verification import Difference, MonthDifference, verify
+from billtrack.usage.records.models import UsageDaily
+from billtrack.usage.records.submissions import UsageInput
+from billtrack.usage.records.verification import Difference, MonthDifference, verify
 from tests.backups.worlds import (
     Take,
     assert_is_empty,

@@ -19,7 +19,7 @@ from billtrack.backups.taking import WORKSHOP, BackupFailed, take_backup
 from billtrack.core.errors import ConflictError
 from billtrack.platform.extensions import current_settings
 from billtrack.usage.ingest.intake import submit
-from billtrack.usage.submissions import UsageInput
+from billtrack.usage.records.submissions import UsageInput
 from tests.backups.worlds import Take, create_document, every_row, restore, storage_of
 from tests.cast import Cast, create_record, terms
 from tests.usage.racing import in_threads

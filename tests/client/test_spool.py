@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from billtrack.platform.extensions import db
-from billtrack.usage.models import UsageRecord
+from billtrack.usage.records.models import UsageRecord
 from tests.client.conftest import Server
 from tests.client.recorder import PART
 from tests.client.test_client import assert_recorded, made, record_many

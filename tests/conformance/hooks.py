@@ -28,8 +28,8 @@ from billtrack.platform.limits import Budget
 from billtrack.usage.imports.operations import USAGE_IMPORT
 from billtrack.usage.imports.running import UsageImporter
 from billtrack.usage.ingest.store import postgresql_copy, sqlite
-from billtrack.usage.journal.writing import write_noted
-from billtrack.usage.meters import known_meters, meter_ids
+from billtrack.usage.records.meters import known_meters, meter_ids
+from billtrack.usage.sources.writing import write_noted
 from tests.express.loops import before
 
 FRAMEWORK, LOOP = "framework", "event loop"

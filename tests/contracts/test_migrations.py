@@ -12,7 +12,7 @@ from flask_migrate import downgrade, upgrade
 from sqlalchemy import CheckConstraint, Float, Numeric, inspect
 
 from billtrack.platform.extensions import db, metadata
-from billtrack.usage.models import KEY_PARTITIONS
+from billtrack.usage.records.models import KEY_PARTITIONS
 
 BOOKKEEPING = {"alembic_version"}
 

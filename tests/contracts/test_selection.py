@@ -27,7 +27,7 @@ BOTH_ROOMS = {
 
 STORES = (
     *("billtrack.backups", "billtrack.customers", "billtrack.statements", "billtrack.summaries"),
-    *("billtrack.usage.intake", "billtrack.usage.verification", "tests.usage.racing"),
+    *("billtrack.usage.intake", "billtrack.usage.records.verification", "tests.usage.racing"),
 )
 """Tests that call these directly are about them."""
 

@@ -29,13 +29,13 @@ USED = {
         "provisioning/demo_journal.py",
         "provisioning/demo_reset.py",
         "usage/erasure.py",
-        "usage/lookup.py",
-        "usage/models.py",
-        "usage/queries.py",
+        "usage/records/lookup.py",
+        "usage/records/models.py",
+        "usage/records/queries.py",
         "usage/reconciliation/stored.py",
-        "usage/rollups.py",
+        "usage/records/rollups.py",
     },
-    "usage_keys": {*STORE, *LOOK_UPS, "provisioning/demo_reset.py", "usage/models.py"},
+    "usage_keys": {*STORE, *LOOK_UPS, "provisioning/demo_reset.py", "usage/records/models.py"},
     "usage_daily": {
         *STORE,
         "backups/totals.py",
@@ -43,17 +43,17 @@ USED = {
         "customers/losses.py",
         "provisioning/demo_reset.py",
         "summaries/reading.py",
-        "usage/models.py",
-        "usage/months.py",
-        "usage/queries.py",
-        "usage/rollups.py",
+        "usage/records/models.py",
+        "usage/records/months.py",
+        "usage/records/queries.py",
+        "usage/records/rollups.py",
     },
     "usage_monthly": {
         *STORE,
         *LOOK_UPS,
         "provisioning/demo_reset.py",
-        "usage/models.py",
-        "usage/months.py",
+        "usage/records/models.py",
+        "usage/records/months.py",
     },
 }
 
@@ -77,7 +77,7 @@ def tables_of(path: Path) -> set[str]:
     imported = {
         alias.name
         for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.module == "billtrack.usage.models"
+        if isinstance(node, ast.ImportFrom) and node.module == "billtrack.usage.records.models"
         for alias in node.names
     }
     named = {

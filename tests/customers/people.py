@@ -34,8 +34,8 @@ from billtrack.platform.storage.local import LocalStorage
 from billtrack.reports.build import UsageReportBuilder
 from billtrack.reports.operations import USAGE_REPORT
 from billtrack.usage.imports.models import RefusedLine, UsageImport
-from billtrack.usage.journal.models import RejectedRecord
-from billtrack.usage.models import UsageDaily, UsageRecord
+from billtrack.usage.records.models import UsageDaily, UsageRecord
+from billtrack.usage.sources.models import RejectedRecord
 from tests.cast import SYSTEM, Cast, Member, csrf_token
 
 NAME, EMAIL = "Jane Quimby", "jane.quimby@private.example"

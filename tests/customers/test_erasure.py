@@ -26,7 +26,7 @@ from billtrack.platform.storage.local import LocalStorage
 from billtrack.platform.storage.storage import StoredFile
 from billtrack.reports.models import Report
 from billtrack.reports.operations import USAGE_REPORT
-from billtrack.usage.verification import verify
+from billtrack.usage.records.verification import verify
 from tests.cast import SYSTEM, Cast
 from tests.customers import people
 from tests.customers.people import Person, books, places, run_jobs

@@ -16,7 +16,7 @@ from billtrack.customers.holdings import HOLDINGS
 from billtrack.platform.audit.models import AuditEntry
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import db
-from billtrack.usage.models import UsageRecord
+from billtrack.usage.records.models import UsageRecord
 from tests.cast import Cast, create_record
 from tests.customers import people
 from tests.customers.people import unpack

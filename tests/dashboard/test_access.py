@@ -13,7 +13,7 @@ from billtrack.platform.db import transaction
 from billtrack.platform.extensions import db
 from billtrack.platform.jobs.models import Job
 from billtrack.reports.models import Report
-from billtrack.usage.models import UsageRecord
+from billtrack.usage.records.models import UsageRecord
 from tests.cast import Cast, Member, create_import, create_record, create_refused
 from tests.dashboard.conftest import RunJobs
 from tests.dashboard.page import Visitor, count, create_session

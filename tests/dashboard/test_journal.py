@@ -10,9 +10,9 @@ from sqlalchemy import select
 
 from billtrack.platform.db import end_read, transaction
 from billtrack.platform.extensions import db
-from billtrack.usage.journal.models import RejectedRecord, UsageSource
-from billtrack.usage.journal.writing import write_noted
-from billtrack.usage.models import UsageRecord
+from billtrack.usage.records.models import UsageRecord
+from billtrack.usage.sources.models import RejectedRecord, UsageSource
+from billtrack.usage.sources.writing import write_noted
 from tests.cast import Cast, create_record, create_refused
 from tests.dashboard.page import Visitor
 

@@ -12,7 +12,7 @@ from billtrack.app import create_app
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import db
 from billtrack.provisioning.initialise import initialise
-from billtrack.usage.models import UsageDaily, UsageKey, UsageMonthly, UsageRecord
+from billtrack.usage.records.models import UsageDaily, UsageKey, UsageMonthly, UsageRecord
 from tests.cast import Cast, create_cast
 from tests.conftest import make_settings
 from tests.dashboard.page import Visitor, count

@@ -110,7 +110,7 @@ def test_no_name_becomes_a_formula(app: APIFlask, cast: Cast, name: str) -> None
 def test_it_exports_more_than_one_batch(
     app: APIFlask, cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("billtrack.usage.queries.BATCH", 7)
+    monkeypatch.setattr("billtrack.usage.records.queries.BATCH", 7)
     for number in range(1, 31):
         create_record(cast, quantity=number)
     visitor = Visitor(app, cast.manager)

@@ -18,7 +18,7 @@ from billtrack.platform.jobs.models import Job
 from billtrack.platform.jobs.runner import Runner
 from billtrack.usage.imports.operations import USAGE_IMPORT
 from billtrack.usage.imports.running import UsageImporter
-from billtrack.usage.models import UsageRecord
+from billtrack.usage.records.models import UsageRecord
 from tests.cast import Cast, Member
 from tests.dashboard.page import Page, Visitor
 

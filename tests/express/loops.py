@@ -19,7 +19,7 @@ from billtrack.platform.db import end_read
 from billtrack.platform.request_head import MAX_BODY
 from billtrack.server.bodies import Body, BodyMemory, Deadlines
 from billtrack.server.channel import Channel
-from billtrack.usage.meters import known_meters, meter_ids
+from billtrack.usage.records.meters import known_meters, meter_ids
 from tests.cast import Cast, Member
 
 T = TypeVar("T")

@@ -23,7 +23,7 @@ from billtrack.platform.extensions import db
 from billtrack.platform.limits import Budget
 from billtrack.platform.limits.requests import LIMITER
 from billtrack.usage.ingest import optimistic
-from billtrack.usage.models import Meter, UsageDaily, UsageMonthly
+from billtrack.usage.records.models import Meter, UsageDaily, UsageMonthly
 from tests.api.refusals import row_counts
 from tests.cast import Cast, Member
 from tests.express.loops import LoopFirst, before, see

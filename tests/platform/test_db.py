@@ -28,7 +28,7 @@ from billtrack.platform.db import (
 )
 from billtrack.platform.extensions import db
 from billtrack.platform.installation.models import Installation, WorkerHeartbeat
-from billtrack.usage.models import Meter, UsageKey
+from billtrack.usage.records.models import Meter, UsageKey
 from tests.effort import times
 from tests.usage.racing import in_threads
 

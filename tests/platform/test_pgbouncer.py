@@ -22,9 +22,9 @@ from billtrack.platform.jobs import operations
 from billtrack.provisioning.initialise import initialise
 from billtrack.reports.operations import request_report
 from billtrack.usage.ingest.intake import submit
-from billtrack.usage.models import UsageDaily, UsageRecord
-from billtrack.usage.submissions import UsageInput
-from billtrack.usage.verification import verify
+from billtrack.usage.records.models import UsageDaily, UsageRecord
+from billtrack.usage.records.submissions import UsageInput
+from billtrack.usage.records.verification import verify
 from tests.cast import (
     PASSWORD,
     SYSTEM,

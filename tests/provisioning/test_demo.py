@@ -25,9 +25,9 @@ from billtrack.provisioning import demo as loading
 from billtrack.provisioning.demo import ACCOUNTS_FILE, AddressTaken, demo_accounts, load_demo
 from billtrack.provisioning.demo_usage import demo_customers, demo_first_day, usage_on
 from billtrack.usage.ingest.intake import submit
-from billtrack.usage.models import UsageDaily, UsageKey, UsageRecord
-from billtrack.usage.outcomes import Outcome, Status
-from billtrack.usage.submissions import Terms, UsageInput
+from billtrack.usage.records.models import UsageDaily, UsageKey, UsageRecord
+from billtrack.usage.records.outcomes import Outcome, Status
+from billtrack.usage.records.submissions import Terms, UsageInput
 from tests.cast import create_user
 from tests.provisioning.test_initialise import DYING
 from tests.scenarios.harness import Installation, Running

@@ -43,7 +43,7 @@ from billtrack.usage.imports.models import RefusedLine
 from billtrack.usage.imports.operations import request_import, store_file
 from billtrack.usage.ingest.intake import submit_one
 from billtrack.usage.ingest.reversing import reverse
-from billtrack.usage.submissions import Terms, UsageInput
+from billtrack.usage.records.submissions import Terms, UsageInput
 from tests.cast import Cast, create_record, create_user
 
 EVERYTHING = Reach(Breadth.ALL, 0)

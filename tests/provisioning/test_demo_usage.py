@@ -18,7 +18,7 @@ from billtrack.provisioning.demo_usage import (
     demo_first_day,
     usage_on,
 )
-from billtrack.usage.meters import STANDARD_METERS
+from billtrack.usage.records.meters import STANDARD_METERS
 from tests.work import calls_made
 
 NEWEST = Month(2026, 11)

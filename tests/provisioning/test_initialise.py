@@ -15,7 +15,7 @@ from billtrack.plans.models import Plan, PlanVersion
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import db
 from billtrack.platform.installation.models import Installation as InstallationRow
-from billtrack.usage.models import Meter
+from billtrack.usage.records.models import Meter
 from tests.scenarios.harness import Installation, Running
 from tests.services import PostgresServer, unique_name
 

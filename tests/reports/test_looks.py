@@ -25,7 +25,7 @@ from billtrack.reports.catalog import read_usage_report
 from billtrack.reports.operations import request_report
 from billtrack.reports.page import report_page
 from billtrack.usage.ingest.intake import submit
-from billtrack.usage.submissions import UsageInput
+from billtrack.usage.records.submissions import UsageInput
 from tests.cast import SYSTEM, Cast, terms
 
 pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)

@@ -29,7 +29,7 @@ from billtrack.reports.build import UsageReportBuilder
 from billtrack.reports.models import Report
 from billtrack.reports.operations import USAGE_REPORT, request_report
 from billtrack.usage.ingest.intake import submit
-from billtrack.usage.submissions import UsageInput
+from billtrack.usage.records.submissions import UsageInput
 from tests.cast import SYSTEM, Cast, create_record, create_user, terms
 
 pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 
 from billtrack.platform.extensions import current_calendar, db
-from billtrack.usage.models import Meter, UsageKey, UsageRecord
-from billtrack.usage.verification import verify
+from billtrack.usage.records.models import Meter, UsageKey, UsageRecord
+from billtrack.usage.records.verification import verify
 from tests.scenarios.harness import Installation
 from tests.scenarios.jobs import assert_files_are_whole, statuses
 

@@ -18,7 +18,7 @@ from billtrack.platform.jobs.models import Job
 from billtrack.reports.models import Report
 from billtrack.reports.operations import request_report
 from billtrack.usage.ingest.intake import submit
-from billtrack.usage.submissions import UsageInput
+from billtrack.usage.records.submissions import UsageInput
 from tests.cast import SYSTEM, Member, create_user, terms
 from tests.scenarios.harness import PATIENCE, Installation, Running, eventually
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from billtrack.accounts.users.permissions import Breadth, Reach, Role
-from billtrack.usage.journal.queries import list_sources
+from billtrack.usage.sources.queries import list_sources
 from tests.scenarios.accounts import create_account
 from tests.scenarios.harness import Installation, eventually
 

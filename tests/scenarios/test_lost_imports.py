@@ -18,8 +18,8 @@ from billtrack.usage.imports.models import UsageImport
 from billtrack.usage.imports.operations import request_import, store_file
 from billtrack.usage.imports.taking import BLOCK
 from billtrack.usage.ingest.intake import submit_one
-from billtrack.usage.models import UsageDaily, UsageRecord
-from billtrack.usage.submissions import UsageInput
+from billtrack.usage.records.models import UsageDaily, UsageRecord
+from billtrack.usage.records.submissions import UsageInput
 from tests.cast import SYSTEM, Member, create_user, terms
 from tests.scenarios.harness import Installation, eventually
 from tests.scenarios.jobs import let_leases_run_out, let_the_ring_die_away, wait_for_all

@@ -17,8 +17,8 @@ from billtrack.accounts.users.permissions import READ_ONLY, Role
 from billtrack.platform.db import Base
 from billtrack.platform.extensions import db
 from billtrack.platform.jobs.models import Job
-from billtrack.usage.journal.models import RejectedRecord
-from billtrack.usage.models import UsageDaily, UsageRecord
+from billtrack.usage.records.models import UsageDaily, UsageRecord
+from billtrack.usage.sources.models import RejectedRecord
 from tests.answers import assert_as_documented, documented_path
 from tests.postman import FILE, Postman, Sent
 from tests.scenarios.accounts import Account, create_account

@@ -15,7 +15,7 @@ from billtrack.accounts.users.permissions import Role
 from billtrack.app import create_app
 from billtrack.platform.extensions import db
 from billtrack.platform.jobs.models import Job
-from billtrack.usage.models import UsageRecord
+from billtrack.usage.records.models import UsageRecord
 from tests.cast import create_user
 from tests.scenarios.accounts import Account, create_account
 from tests.scenarios.harness import Browser, Installation, eventually

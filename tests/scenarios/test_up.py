@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 from billtrack.accounts.users.permissions import Role
 from billtrack.platform.extensions import db
 from billtrack.provisioning.demo import ACCOUNTS_FILE
-from billtrack.usage.models import UsageRecord
+from billtrack.usage.records.models import UsageRecord
 from tests.scenarios.accounts import create_account
 from tests.scenarios.conftest import Site
 from tests.scenarios.harness import (

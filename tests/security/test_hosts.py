@@ -15,7 +15,7 @@ from billtrack.app import create_app
 from billtrack.platform.config import ConfigError, load_settings
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import db
-from billtrack.usage.models import UsageRecord
+from billtrack.usage.records.models import UsageRecord
 from tests.cast import Cast
 from tests.conftest import make_settings
 from tests.dashboard.page import Visitor

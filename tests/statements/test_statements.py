@@ -20,7 +20,7 @@ from billtrack.plans.standard import standard_charges
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import current_calendar
 from billtrack.pricing.charges import charge_to_json, parse_charge
-from billtrack.usage.models import Meter, UsageDaily
+from billtrack.usage.records.models import Meter, UsageDaily
 from tests.cast import SYSTEM, Cast, Member, create_record
 
 NOW = datetime.now(UTC)

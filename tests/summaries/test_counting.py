@@ -20,7 +20,7 @@ from billtrack.statements.queries import Terms, list_statements, read_given
 from billtrack.summaries import counting
 from billtrack.summaries.counting import count_month
 from billtrack.summaries.figures import Summary
-from billtrack.usage.queries import daily_totals, users_with_usage
+from billtrack.usage.records.queries import daily_totals, users_with_usage
 from tests.summaries.world import (
     DAYS,
     NOW,

@@ -26,8 +26,8 @@ from billtrack.platform.db import transaction
 from billtrack.platform.extensions import current_calendar, db
 from billtrack.pricing.charges import Charge, parse_charge
 from billtrack.statements.queries import Terms
-from billtrack.usage.meters import list_meters
-from billtrack.usage.models import UsageDaily
+from billtrack.usage.records.meters import list_meters
+from billtrack.usage.records.models import UsageDaily
 
 SYSTEM = audit.Actor()
 NOW = datetime(2026, 3, 18, 12, tzinfo=UTC)

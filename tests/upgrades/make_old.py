@@ -24,7 +24,7 @@ from typing import Any
 from billtrack.app import create_app
 from billtrack.platform.extensions import db
 from billtrack.provisioning.initialise import initialise
-from billtrack.usage.journal.writing import write_noted
+from billtrack.usage.sources.writing import write_noted
 from tests.cast import Cast, Member, create_cast
 from tests.conftest import make_settings
 from tests.services import start_postgres

@@ -24,8 +24,7 @@ from billtrack.platform.config import Settings
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import current_calendar, db
 from billtrack.provisioning.initialise import initialise
-from billtrack.usage.journal.models import RejectedRecord
-from billtrack.usage.models import (
+from billtrack.usage.records.models import (
     MAX_BIGINT,
     MAX_TOTAL,
     UsageDaily,
@@ -33,7 +32,8 @@ from billtrack.usage.models import (
     UsageMonthly,
     UsageRecord,
 )
-from billtrack.usage.verification import verify
+from billtrack.usage.records.verification import verify
+from billtrack.usage.sources.models import RejectedRecord
 from tests.conftest import make_settings
 from tests.services import PostgresServer, unique_name
 

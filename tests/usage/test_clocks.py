@@ -13,10 +13,10 @@ from sqlalchemy import func, select
 from billtrack.platform.extensions import current_calendar, db
 from billtrack.usage.ingest.decide import OutsideWindow
 from billtrack.usage.ingest.intake import submit, submit_one
-from billtrack.usage.models import UsageRecord
-from billtrack.usage.outcomes import Status
-from billtrack.usage.submissions import UsageInput
-from billtrack.usage.verification import verify
+from billtrack.usage.records.models import UsageRecord
+from billtrack.usage.records.outcomes import Status
+from billtrack.usage.records.submissions import UsageInput
+from billtrack.usage.records.verification import verify
 from tests.cast import Cast, terms
 from tests.usage.racing import in_threads
 

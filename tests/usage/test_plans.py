@@ -15,7 +15,7 @@ from billtrack.platform.driver import ask_driver, single_statements
 from billtrack.platform.extensions import db
 from billtrack.usage.ingest.intake import submit, submit_one
 from billtrack.usage.ingest.store.postgresql_lookup import FEW
-from billtrack.usage.submissions import UsageInput
+from billtrack.usage.records.submissions import UsageInput
 from tests.cast import Cast, terms
 from tests.express.loops import before, see
 

@@ -18,7 +18,7 @@ from billtrack.usage.ingest.fields import (
     require_small,
 )
 from billtrack.usage.ingest.schema import MAX_UNKNOWN, require_few_names
-from billtrack.usage.submissions import UsageInput
+from billtrack.usage.records.submissions import UsageInput
 
 MEDIA_TYPE = "application/cloudevents-batch+json"
 SAMPLE_EVENT: dict[str, JsonValue] = {

@@ -9,8 +9,8 @@ from pydantic import BaseModel
 from billtrack.accounts import access
 from billtrack.accounts.users.permissions import Permission
 from billtrack.api.v1.blueprint import api
-from billtrack.usage import meters
-from billtrack.usage.models import Meter
+from billtrack.usage.records import meters
+from billtrack.usage.records.models import Meter
 
 
 class MeterOut(BaseModel):

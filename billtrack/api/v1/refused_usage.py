@@ -14,7 +14,7 @@ from billtrack.api.v1.bodies import read_body
 from billtrack.api.v1.idempotency import HEADER
 from billtrack.api.v1.terms import terms
 from billtrack.usage.ingest.intake import submit
-from billtrack.usage.submissions import Misshapen
+from billtrack.usage.records.submissions import Misshapen
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -25,13 +25,13 @@ from billtrack.api.v1.usage import UsageRecordOut, location_of, record_json
 from billtrack.platform.extensions import current_calendar
 from billtrack.platform.limits import Budget
 from billtrack.usage.ingest.fields import EventCode, Id, Instant, Metadata, Quantity, UsageKey
-from billtrack.usage.journal.rejected import (
+from billtrack.usage.replay import Replayer, replay
+from billtrack.usage.sources.rejected import (
     RejectedFilter,
     RejectedView,
     get_rejected,
     list_rejected,
 )
-from billtrack.usage.journal.replaying import Replayer, replay
 
 Code = Annotated[str, Field(pattern=r"^[a-z][a-z_]{0,63}$", examples=["unknown_user"])]
 

@@ -22,8 +22,8 @@ from billtrack.api.v1.schemas import (
 from billtrack.core.errors import InvalidError
 from billtrack.core.periods import DateRange
 from billtrack.platform.extensions import current_calendar
-from billtrack.usage.journal import queries
-from billtrack.usage.journal.queries import SourceView
+from billtrack.usage.sources import queries
+from billtrack.usage.sources.queries import SourceView
 
 MOST_DAYS = 31
 SHOWN_DAYS = 7

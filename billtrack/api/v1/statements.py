@@ -20,8 +20,8 @@ from billtrack.pricing.statement import price_usage
 from billtrack.statements.as_json import line_json, statement_json
 from billtrack.statements.queries import Terms, get_statement
 from billtrack.usage.ingest.fields import EventCode
-from billtrack.usage.meters import list_meters
-from billtrack.usage.models import MAX_TOTAL
+from billtrack.usage.records.meters import list_meters
+from billtrack.usage.records.models import MAX_TOTAL
 
 MAX_CHARGES = 200
 SAMPLE_CHARGE = {"meter": "api_calls", "model": "per_unit", "per": 1000, "unit_price": "0.50"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from billtrack.accounts import access
-from billtrack.usage.submissions import Terms, terms_of
+from billtrack.usage.records.submissions import Terms, terms_of
 
 
 def terms() -> Terms:

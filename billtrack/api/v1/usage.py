@@ -30,12 +30,12 @@ from billtrack.platform.extensions import current_calendar
 from billtrack.platform.http import quiet
 from billtrack.platform.limits import Budget
 from billtrack.platform.replica.reading import may_be_old
-from billtrack.usage import lookup, queries
 from billtrack.usage.ingest import intake
 from billtrack.usage.ingest.fields import EventCode, PlainText
 from billtrack.usage.ingest.reversing import reverse
 from billtrack.usage.ingest.schema import NewUsage
-from billtrack.usage.queries import RecordFilter, RecordView
+from billtrack.usage.records import lookup, queries
+from billtrack.usage.records.queries import RecordFilter, RecordView
 
 
 class UsageRecordOut(BaseModel):

@@ -24,8 +24,8 @@ from billtrack.platform.limits import Budget
 from billtrack.platform.request_head import MAX_BODY, accepts_body
 from billtrack.usage.ingest.intake import submit
 from billtrack.usage.ingest.schema import MAX_RECORDS, NewUsage, invalid_record, read_batch
-from billtrack.usage.outcomes import Outcome, Status
-from billtrack.usage.submissions import Misshapen, Sent, UsageInput
+from billtrack.usage.records.outcomes import Outcome, Status
+from billtrack.usage.records.submissions import Misshapen, Sent, UsageInput
 
 
 class BatchRefused(InvalidError):

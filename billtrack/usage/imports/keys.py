@@ -14,8 +14,8 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
-from billtrack.usage.keys import fingerprint
-from billtrack.usage.submissions import Misshapen, Sent
+from billtrack.usage.records.keys import fingerprint
+from billtrack.usage.records.submissions import Misshapen, Sent
 
 PREFIX = "csv-"
 _COUNT = """

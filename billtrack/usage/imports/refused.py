@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterable, Sequence
 from typing import TextIO
 
-from billtrack.usage.imports.columns import IGNORED, harmless, plain
+from billtrack.usage.files.columns import IGNORED, harmless, plain
 from billtrack.usage.imports.taking import Refusal
 
 

@@ -23,9 +23,9 @@ from billtrack.usage.imports.models import RefusedLine, UsageImport
 from billtrack.usage.imports.operations import remove_file
 from billtrack.usage.imports.taking import Block, Refusal, UsageFile
 from billtrack.usage.ingest.intake import preview, submit
-from billtrack.usage.outcomes import Outcome, Status
-from billtrack.usage.queries import records_by_id
-from billtrack.usage.submissions import Sent, terms_of
+from billtrack.usage.records.outcomes import Outcome, Status
+from billtrack.usage.records.queries import records_by_id
+from billtrack.usage.records.submissions import Sent, terms_of
 
 MAX_KEPT = 100_000
 """Refused lines that are kept of one import; more are only counted."""

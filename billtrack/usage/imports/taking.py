@@ -10,12 +10,12 @@ from typing import BinaryIO
 
 from billtrack.accounts.users.queries import find_ids_by_email
 from billtrack.core.errors import BilltrackError, InvalidError
-from billtrack.usage.imports.columns import Columns, plain, to_input
+from billtrack.usage.files.columns import Columns, plain, to_input
+from billtrack.usage.files.lines import CsvFile, Line
+from billtrack.usage.files.packed import unpacked
 from billtrack.usage.imports.keys import LineKeys
-from billtrack.usage.imports.lines import CsvFile, Line
-from billtrack.usage.imports.packed import unpacked
-from billtrack.usage.outcomes import Outcome
-from billtrack.usage.submissions import Misshapen, Sent
+from billtrack.usage.records.outcomes import Outcome
+from billtrack.usage.records.submissions import Misshapen, Sent
 
 BLOCK = 2000
 """Lines that are taken in together, in one transaction."""

@@ -14,11 +14,11 @@ from billtrack.core.errors import ConflictError, InvalidError
 from billtrack.core.periods import Month
 from billtrack.usage.ingest.facts import Facts, MonthKey
 from billtrack.usage.ingest.fields import MAX_QUANTITY
-from billtrack.usage.keys import fingerprints, key_hash
-from billtrack.usage.models import MAX_TOTAL
-from billtrack.usage.outcomes import Outcome, Status
-from billtrack.usage.rows import NewRecord
-from billtrack.usage.submissions import Submission, Terms
+from billtrack.usage.records.keys import fingerprints, key_hash
+from billtrack.usage.records.models import MAX_TOTAL
+from billtrack.usage.records.outcomes import Outcome, Status
+from billtrack.usage.records.rows import NewRecord
+from billtrack.usage.records.submissions import Submission, Terms
 
 FUTURE_TOLERANCE = timedelta(minutes=5)
 

@@ -18,8 +18,8 @@ from typing import Any, ClassVar
 from billtrack.accounts.credentials import key_cache
 from billtrack.accounts.credentials.key_cache import LiveKey
 from billtrack.core.periods import Month
-from billtrack.usage.rows import UsedKey
-from billtrack.usage.submissions import Submission
+from billtrack.usage.records.rows import UsedKey
+from billtrack.usage.records.submissions import Submission
 
 MonthKey = tuple[int, int, Month]
 """User, meter, billing month."""

@@ -18,10 +18,10 @@ from billtrack.usage.ingest import store
 from billtrack.usage.ingest.decide import Decision, Group, decide
 from billtrack.usage.ingest.facts import Facts
 from billtrack.usage.ingest.settling import settle, settle_misshapen
-from billtrack.usage.outcomes import Outcome, Status
-from billtrack.usage.queries import RecordView, records_by_id
-from billtrack.usage.rows import KeyTaken, MonthFull, NewRecord
-from billtrack.usage.submissions import Misshapen, Sent, Submission, Terms, UsageInput
+from billtrack.usage.records.outcomes import Outcome, Status
+from billtrack.usage.records.queries import RecordView, records_by_id
+from billtrack.usage.records.rows import KeyTaken, MonthFull, NewRecord
+from billtrack.usage.records.submissions import Misshapen, Sent, Submission, Terms, UsageInput
 
 log = structlog.get_logger(__name__)
 

@@ -19,11 +19,11 @@ from billtrack.usage.ingest.facts import assume
 from billtrack.usage.ingest.intake import not_known, view_of
 from billtrack.usage.ingest.settling import settle
 from billtrack.usage.ingest.store.postgresql import append_if
-from billtrack.usage.lookup import Execute
-from billtrack.usage.meters import known_meters
-from billtrack.usage.outcomes import Outcome, Status
-from billtrack.usage.rows import NewRecord
-from billtrack.usage.submissions import Submission
+from billtrack.usage.records.lookup import Execute
+from billtrack.usage.records.meters import known_meters
+from billtrack.usage.records.outcomes import Outcome, Status
+from billtrack.usage.records.rows import NewRecord
+from billtrack.usage.records.submissions import Submission
 
 AWAY = (psycopg.OperationalError, psycopg.InterfaceError)
 """Errors of the database that would meet each of a group: it is away, too slow or too busy."""

@@ -7,12 +7,12 @@ from billtrack.core.errors import ConflictError
 from billtrack.platform import audit
 from billtrack.platform.db import transaction
 from billtrack.usage.ingest import store
-from billtrack.usage.journal.counting import count_reversal
-from billtrack.usage.keys import reversal_hash
-from billtrack.usage.lookup import get_record
-from billtrack.usage.queries import RecordView, records_by_id
-from billtrack.usage.rows import KeyTaken, NewRecord
-from billtrack.usage.submissions import Terms
+from billtrack.usage.records.keys import reversal_hash
+from billtrack.usage.records.lookup import get_record
+from billtrack.usage.records.queries import RecordView, records_by_id
+from billtrack.usage.records.rows import KeyTaken, NewRecord
+from billtrack.usage.records.submissions import Terms
+from billtrack.usage.sources.counting import count_reversal
 
 
 class ReversalOfReversal(ConflictError):

@@ -24,7 +24,7 @@ from typing_extensions import TypedDict
 from billtrack.core.errors import InvalidError
 from billtrack.platform.error_responses import field_errors
 from billtrack.usage.ingest.fields import EventCode, Id, Instant, Metadata, Quantity, UsageKey
-from billtrack.usage.submissions import UsageInput
+from billtrack.usage.records.submissions import UsageInput
 
 MAX_RECORDS = 10_000
 """Records of a batch at most."""

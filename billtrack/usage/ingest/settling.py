@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from billtrack.usage.journal.counting import count_misshapen, count_outcomes
-from billtrack.usage.journal.refusing import note_misshapen, note_refused
-from billtrack.usage.submissions import Misshapen, Submission, Terms
+from billtrack.usage.records.submissions import Misshapen, Submission, Terms
+from billtrack.usage.sources.counting import count_misshapen, count_outcomes
+from billtrack.usage.sources.refusing import note_misshapen, note_refused
 
 if TYPE_CHECKING:
-    from billtrack.usage.outcomes import Outcome
+    from billtrack.usage.records.outcomes import Outcome
 
 
 def settle(

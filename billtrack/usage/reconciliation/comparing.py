@@ -10,8 +10,8 @@ from enum import StrEnum
 
 from billtrack.core.errors import FieldError, InvalidError
 from billtrack.core.periods import BillingCalendar, DateRange
-from billtrack.usage.meters import meter_ids
 from billtrack.usage.reconciliation.stored import Place, stored_totals
+from billtrack.usage.records.meters import meter_ids
 
 MAX_TOTALS = 10_000
 MAX_DAYS = 92

@@ -9,8 +9,8 @@ from typing import BinaryIO
 
 from billtrack.accounts.users.queries import find_ids_by_email
 from billtrack.core.errors import FieldError
-from billtrack.usage.imports.columns import plain
-from billtrack.usage.imports.lines import CsvFile, Line, UnreadableFile
+from billtrack.usage.files.columns import plain
+from billtrack.usage.files.lines import CsvFile, Line, UnreadableFile
 from billtrack.usage.ingest.fields import YEARS
 from billtrack.usage.reconciliation.comparing import (
     MAX_ERRORS,

@@ -9,7 +9,7 @@ from sqlalchemy import Row, or_, select
 from billtrack.accounts.users.models import User
 from billtrack.accounts.users.permissions import Breadth, Permission, Reach, Role, granted
 from billtrack.platform.extensions import db
-from billtrack.usage.journal.queries import SourceNotFound
+from billtrack.usage.sources.queries import SourceNotFound
 
 RECORDERS = [role for role in Role if granted(role, Permission.USAGE_RECORD)]
 

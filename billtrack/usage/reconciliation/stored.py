@@ -23,8 +23,8 @@ from sqlalchemy.orm import aliased
 
 from billtrack.core.periods import BillingCalendar, DateRange
 from billtrack.platform.extensions import db
-from billtrack.usage.models import Meter, UsageRecord
-from billtrack.usage.rollups import seconds_of
+from billtrack.usage.records.models import Meter, UsageRecord
+from billtrack.usage.records.rollups import seconds_of
 
 DAY = timedelta(days=1)
 DAY_SECONDS = 86_400

@@ -27,7 +27,7 @@ from billtrack.platform.db import transaction
 from billtrack.platform.extensions import current_calendar, db
 from billtrack.platform.jobs.models import Job
 from billtrack.reports.operations import request_report
-from billtrack.usage.journal.writing import write_noted
+from billtrack.usage.sources.writing import write_noted
 from tests.cast import SYSTEM, Cast, Member, as_person, create_import, create_record, create_refused
 
 pytestmark = pytest.mark.one_database

@@ -17,7 +17,7 @@ from billtrack.accounts.users.permissions import Role
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import db
 from billtrack.platform.jobs.models import Job
-from billtrack.usage.models import UsageRecord
+from billtrack.usage.records.models import UsageRecord
 from tests.cast import PASSWORD, SYSTEM, Cast, Member, create_user, csrf_token, sign_in
 
 USAGE = "/api/v1/usage/"

@@ -24,7 +24,7 @@ from billtrack.diagnosis import diagnose
 from billtrack.platform.extensions import db
 from billtrack.platform.replica.reading import COOKIE, may_be_old
 from billtrack.usage.ingest.intake import submit
-from billtrack.usage.submissions import UsageInput
+from billtrack.usage.records.submissions import UsageInput
 from tests.cast import PASSWORD, create_record, create_user, sign_in, terms
 from tests.platform.replica.conftest import Site, where
 from tests.scenarios.harness import eventually

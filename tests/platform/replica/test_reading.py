@@ -11,7 +11,7 @@ from billtrack.accounts.users.permissions import Role
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import db
 from billtrack.platform.replica.reading import COOKIE, may_be_old, read_all_stored
-from billtrack.usage.models import UsageRecord
+from billtrack.usage.records.models import UsageRecord
 from tests.cast import PASSWORD, create_record, create_user, csrf_token, sign_in
 from tests.platform.replica.conftest import Site, where
 

@@ -27,7 +27,7 @@ from billtrack.usage.imports.operations import (
 )
 from billtrack.usage.imports.retention import KEPT, forget_old_imports
 from billtrack.usage.imports.running import UsageImporter
-from billtrack.usage.models import UsageRecord
+from billtrack.usage.records.models import UsageRecord
 from tests.cast import SYSTEM, Cast
 
 NOW = datetime.now(UTC)

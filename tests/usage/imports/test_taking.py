@@ -18,7 +18,7 @@ from billtrack.usage.imports import taking
 from billtrack.usage.imports.refused import RefusedLines
 from billtrack.usage.imports.taking import Refusal, UsageFile
 from billtrack.usage.ingest.intake import preview, submit
-from billtrack.usage.models import UsageRecord
+from billtrack.usage.records.models import UsageRecord
 from tests.cast import Cast, terms
 from tests.usage.racing import in_threads
 

@@ -11,10 +11,10 @@ import pytest
 from billtrack.core.periods import BillingCalendar, Month
 from billtrack.usage.ingest.decide import Group, decide
 from billtrack.usage.ingest.facts import Facts
-from billtrack.usage.keys import fingerprint, hash_of
-from billtrack.usage.outcomes import Outcome, Status
-from billtrack.usage.rows import UsedKey
-from billtrack.usage.submissions import Submission, Terms, UsageInput
+from billtrack.usage.records.keys import fingerprint, hash_of
+from billtrack.usage.records.outcomes import Outcome, Status
+from billtrack.usage.records.rows import UsedKey
+from billtrack.usage.records.submissions import Submission, Terms, UsageInput
 
 NOW = datetime(2026, 3, 15, 12, tzinfo=UTC)
 TERMS = Terms(

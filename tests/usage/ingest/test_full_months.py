@@ -17,9 +17,9 @@ from billtrack.platform.extensions import db
 from billtrack.usage.ingest.decide import QuantityOverflow
 from billtrack.usage.ingest.intake import submit, submit_one
 from billtrack.usage.ingest.reversing import reverse
-from billtrack.usage.models import MAX_TOTAL, UsageDaily, UsageMonthly
-from billtrack.usage.outcomes import Outcome
-from billtrack.usage.submissions import Terms, UsageInput
+from billtrack.usage.records.models import MAX_TOTAL, UsageDaily, UsageMonthly
+from billtrack.usage.records.outcomes import Outcome
+from billtrack.usage.records.submissions import Terms, UsageInput
 from tests.api.refusals import row_counts
 from tests.cast import SYSTEM, Cast
 from tests.express.loops import before, see

@@ -29,10 +29,10 @@ from billtrack.usage.ingest import store
 from billtrack.usage.ingest.intake import LARGE, submit
 from billtrack.usage.ingest.reversing import reverse
 from billtrack.usage.ingest.store import postgresql, sqlite
-from billtrack.usage.models import UsageDaily, UsageKey, UsageRecord
-from billtrack.usage.outcomes import Outcome, Status
-from billtrack.usage.queries import records_by_id
-from billtrack.usage.submissions import Misshapen, UsageInput
+from billtrack.usage.records.models import UsageDaily, UsageKey, UsageRecord
+from billtrack.usage.records.outcomes import Outcome, Status
+from billtrack.usage.records.queries import records_by_id
+from billtrack.usage.records.submissions import Misshapen, UsageInput
 from tests.api.refusals import row_counts
 from tests.cast import SYSTEM, Cast, create_cast, create_record, terms
 from tests.conftest import make_settings

@@ -25,10 +25,10 @@ from billtrack.platform.extensions import db
 from billtrack.usage.ingest.intake import Batch, submit
 from billtrack.usage.ingest.store import postgresql, postgresql_copy
 from billtrack.usage.ingest.store.postgresql_copy import MANY
-from billtrack.usage.keys import key_hash
-from billtrack.usage.outcomes import Outcome
-from billtrack.usage.rows import KeyTaken, NewRecord
-from billtrack.usage.submissions import Submission, Terms, UsageInput
+from billtrack.usage.records.keys import key_hash
+from billtrack.usage.records.outcomes import Outcome
+from billtrack.usage.records.rows import KeyTaken, NewRecord
+from billtrack.usage.records.submissions import Submission, Terms, UsageInput
 from tests.api.refusals import row_counts
 from tests.cast import Cast, terms
 from tests.scenarios.harness import eventually

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from billtrack.core.errors import InvalidError
 from billtrack.usage.ingest import schema
 from billtrack.usage.ingest.schema import MAX_RECORDS, read_batch
-from billtrack.usage.submissions import UsageInput
+from billtrack.usage.records.submissions import UsageInput
 
 GOOD = {"user_id": 1, "event": "api_calls", "quantity": 5}
 

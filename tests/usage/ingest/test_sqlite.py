@@ -16,8 +16,8 @@ from billtrack.platform.driver import session_driver
 from billtrack.platform.extensions import db
 from billtrack.usage.ingest.store import sqlite
 from billtrack.usage.ingest.store.sqlite import ROWS
-from billtrack.usage.models import UsageDaily, UsageKey, UsageMonthly, UsageRecord
-from billtrack.usage.rows import KeyTaken, NewRecord
+from billtrack.usage.records.models import UsageDaily, UsageKey, UsageMonthly, UsageRecord
+from billtrack.usage.records.rows import KeyTaken, NewRecord
 from tests.cast import Cast
 
 pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)

@@ -16,9 +16,9 @@ from billtrack.platform.driver import single_statements
 from billtrack.usage.ingest.decide import Group, decide
 from billtrack.usage.ingest.facts import STATES, KeyHolds, MeterIs, State, UserActive, assume
 from billtrack.usage.ingest.store.postgresql import append_if
-from billtrack.usage.meters import meter_ids
-from billtrack.usage.rows import NewRecord
-from billtrack.usage.submissions import Submission, UsageInput
+from billtrack.usage.records.meters import meter_ids
+from billtrack.usage.records.rows import NewRecord
+from billtrack.usage.records.submissions import Submission, UsageInput
 from tests.api.refusals import row_counts
 from tests.cast import Cast, terms
 

@@ -24,9 +24,9 @@ from billtrack.platform.driver import is_postgresql
 from billtrack.platform.extensions import db
 from billtrack.usage.ingest import intake
 from billtrack.usage.ingest.intake import submit_one
-from billtrack.usage.outcomes import Outcome
-from billtrack.usage.queries import records_by_id
-from billtrack.usage.submissions import UsageInput
+from billtrack.usage.records.outcomes import Outcome
+from billtrack.usage.records.queries import records_by_id
+from billtrack.usage.records.submissions import UsageInput
 from tests.api.refusals import row_counts
 from tests.cast import SYSTEM, Cast, Member, create_record, terms
 from tests.express.loops import LoopFirst, before, see

@@ -15,10 +15,10 @@ from billtrack.core.periods import BillingCalendar, DateRange
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import current_calendar
 from billtrack.usage.ingest.reversing import reverse
-from billtrack.usage.models import UsageRecord
 from billtrack.usage.reconciliation import comparing
 from billtrack.usage.reconciliation.comparing import InvalidTotals, SentTotal, State, reconcile
 from billtrack.usage.reconciliation.stored import stored_totals
+from billtrack.usage.records.models import UsageRecord
 from tests.cast import SYSTEM, Cast, Member, create_record, terms
 
 EVERYTHING = Reach(Breadth.ALL, 0)

@@ -7,7 +7,7 @@ from io import BytesIO
 
 import pytest
 
-from billtrack.usage.imports.lines import UnreadableFile
+from billtrack.usage.files.lines import UnreadableFile
 from billtrack.usage.reconciliation.comparing import MAX_TOTAL, InvalidTotals, SentTotal
 from billtrack.usage.reconciliation.files import read_totals
 from tests.cast import Cast

@@ -13,8 +13,8 @@ from typing import Protocol
 from billtrack.platform.driver import is_postgresql
 from billtrack.usage.ingest.facts import Facts
 from billtrack.usage.ingest.store import postgresql, sqlite
-from billtrack.usage.rows import NewRecord
-from billtrack.usage.submissions import Submission
+from billtrack.usage.records.rows import NewRecord
+from billtrack.usage.records.submissions import Submission
 
 
 class LookUp(Protocol):

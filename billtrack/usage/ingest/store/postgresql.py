@@ -19,8 +19,8 @@ from billtrack.platform.driver import Driver, as_json, session_statements, singl
 from billtrack.usage.ingest.facts import STATES, Facts, State
 from billtrack.usage.ingest.store import postgresql_copy
 from billtrack.usage.ingest.store.postgresql_lookup import find_facts
-from billtrack.usage.models import KEY_PARTITIONS, UsageDaily, UsageMonthly
-from billtrack.usage.rows import KeyTaken, MonthFull, NewRecord
+from billtrack.usage.records.models import KEY_PARTITIONS, UsageDaily, UsageMonthly
+from billtrack.usage.records.rows import KeyTaken, MonthFull, NewRecord
 
 _ROLLUPS = (UsageDaily.__tablename__, UsageMonthly.__tablename__)
 

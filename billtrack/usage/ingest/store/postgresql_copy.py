@@ -15,7 +15,7 @@ from struct import Struct
 from pydantic_core import to_json
 
 from billtrack.platform.driver import Driver, as_json
-from billtrack.usage.rows import NewRecord, sums_of_days, sums_of_months
+from billtrack.usage.records.rows import NewRecord, sums_of_days, sums_of_months
 
 MANY = 500
 """From so many on it is worth the ways to the server that a single statement saves."""

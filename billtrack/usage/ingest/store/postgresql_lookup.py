@@ -9,9 +9,9 @@ from typing import Any
 from billtrack.core.periods import Month
 from billtrack.platform.driver import Driver, as_json
 from billtrack.usage.ingest.facts import Facts, MonthKey
-from billtrack.usage.meters import known_meters
-from billtrack.usage.rows import UsedKey
-from billtrack.usage.submissions import Submission
+from billtrack.usage.records.meters import known_meters
+from billtrack.usage.records.rows import UsedKey
+from billtrack.usage.records.submissions import Submission
 
 FEW = 200
 """Up to so many, one statement is quicker than one for keys and one for all else."""

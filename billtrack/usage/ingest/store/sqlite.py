@@ -19,8 +19,14 @@ from billtrack.platform.db import driver_transaction
 from billtrack.platform.driver import session_driver
 from billtrack.usage.ingest.facts import Facts
 from billtrack.usage.ingest.store.sqlite_lookup import find_facts
-from billtrack.usage.instants import as_json_texts
-from billtrack.usage.rows import KeyTaken, MonthFull, NewRecord, sums_of_days, sums_of_months
+from billtrack.usage.records.instants import as_json_texts
+from billtrack.usage.records.rows import (
+    KeyTaken,
+    MonthFull,
+    NewRecord,
+    sums_of_days,
+    sums_of_months,
+)
 
 _HIGHEST_ID = "SELECT max(id) FROM usage_records"
 _INSERT_KEYS = "INSERT INTO usage_keys (key_hash, record_id, fingerprint) VALUES"

@@ -7,8 +7,8 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 
 from billtrack.usage.ingest.facts import Facts, MonthKey, months_of
-from billtrack.usage.rows import UsedKey
-from billtrack.usage.submissions import Submission
+from billtrack.usage.records.rows import UsedKey
+from billtrack.usage.records.submissions import Submission
 
 CHUNK = 10_000
 """Keys of one look-up: SQLite allows 32,766 parameters in a statement."""
