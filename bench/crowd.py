@@ -15,14 +15,14 @@ from sqlalchemy import insert, text
 
 from billtrack.accounts.users.models import User
 from billtrack.accounts.users.permissions import Role
-from billtrack.plans.models import Subscription
-from billtrack.plans.operations import create_plan, create_version, publish_version
-from billtrack.plans.queries import get_plan
-from billtrack.plans.standard import standard_charges
+from billtrack.billing.plans.models import Subscription
+from billtrack.billing.plans.operations import create_plan, create_version, publish_version
+from billtrack.billing.plans.queries import get_plan
+from billtrack.billing.plans.standard import standard_charges
+from billtrack.billing.statements.queries import Terms
 from billtrack.platform import audit
 from billtrack.platform.db import end_read, transaction
 from billtrack.platform.extensions import db
-from billtrack.statements.queries import Terms
 
 DAYS_BACK = 395
 SECONDS_OF_DAY = 86_400

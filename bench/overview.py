@@ -27,19 +27,19 @@ from bench.places import Place
 from bench.run import Run
 from billtrack.accounts.users.permissions import Breadth, Reach
 from billtrack.app import create_app
+from billtrack.billing.month_totals.counting import count_month
+from billtrack.billing.month_totals.months import list_month_totals
+from billtrack.billing.month_totals.operations import refresh
+from billtrack.billing.month_totals.queries import get_overview, list_costs
+from billtrack.billing.statements.queries import Terms, read_given
 from billtrack.core.periods import DateRange, Month
 from billtrack.platform.config import Settings
 from billtrack.platform.db import end_read, transaction
 from billtrack.platform.extensions import current_calendar, db
 from billtrack.provisioning.initialise import initialise
-from billtrack.statements.queries import Terms, read_given
-from billtrack.summaries.counting import count_month
-from billtrack.summaries.months import list_month_totals
-from billtrack.summaries.operations import refresh
-from billtrack.summaries.queries import get_overview, list_costs
 from billtrack.usage.records.queries import RecordFilter, count_records, list_records
+from tests.billing.pricing.test_forecast import backtest
 from tests.conftest import make_settings
-from tests.pricing.test_forecast import backtest
 from tests.services import start_postgres, unique_name
 
 ROUNDS = 15

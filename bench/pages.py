@@ -11,7 +11,7 @@ from billtrack.accounts.access import SESSION_COOKIE_KEY
 from billtrack.accounts.sign_in.sessions import start_session
 from billtrack.accounts.users.passwords import hash_password
 from billtrack.accounts.users.permissions import Role
-from billtrack.customers.operations import open_account
+from billtrack.billing.customers import open_account
 from billtrack.platform import audit
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import current_calendar

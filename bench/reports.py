@@ -26,10 +26,10 @@ from sqlalchemy import select
 
 from billtrack.accounts.users.models import User
 from billtrack.accounts.users.permissions import Role
+from billtrack.billing.plans import standard
+from billtrack.billing.plans.operations import subscribe
 from billtrack.core.periods import DateRange, Month
 from billtrack.documents.pdf import PdfRenderer
-from billtrack.plans import standard
-from billtrack.plans.operations import subscribe
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import db
 from billtrack.platform.jobs.models import Job

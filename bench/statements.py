@@ -18,11 +18,11 @@ from bench.measure import Result, alternate, milliseconds
 from bench.places import Place
 from bench.run import Run
 from billtrack.accounts.users.permissions import Role
+from billtrack.billing.statements.queries import Terms, list_statements
 from billtrack.core.periods import DateRange, Month
 from billtrack.platform.db import end_read
 from billtrack.platform.extensions import current_calendar, db
 from billtrack.platform.process import settle
-from billtrack.statements.queries import Terms, list_statements
 from tests.scenarios.accounts import Account, create_account
 
 ONE_GOAL = 5.0

@@ -16,8 +16,8 @@ from billtrack.accounts.users.models import ApiKey, User
 from billtrack.accounts.users.permissions import Breadth, Reach, Role
 from billtrack.accounts.users.queries import find_user_by_email, list_api_keys, users_by_id
 from billtrack.app import create_app
+from billtrack.billing.customers import invite_account, open_account
 from billtrack.core.errors import InvalidError
-from billtrack.customers.operations import invite_account, open_account
 from billtrack.platform import audit
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import current_calendar

@@ -23,13 +23,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from billtrack import __version__
 from billtrack.accounts import access
+from billtrack.billing.month_totals.queries import find_age
 from billtrack.platform import limits
 from billtrack.platform.error_responses import problem
 from billtrack.platform.extensions import current_settings, db
 from billtrack.platform.installation.parts import list_workers
 from billtrack.platform.jobs.queries import read_queue
 from billtrack.platform.metrics.counting import current_counts, is_shared, shared_files
-from billtrack.summaries.queries import find_age
 
 log = structlog.get_logger(__name__)
 scrape = Blueprint("scrape", __name__)

@@ -20,6 +20,8 @@ from billtrack.accounts.sign_in.password_recovery import PASSWORD_REQUEST, answe
 from billtrack.accounts.sign_in.pending_sign_ins import forget_expired_sign_ins
 from billtrack.accounts.sign_in.throttle import forget_old_tries
 from billtrack.app import create_app
+from billtrack.billing.month_totals.operations import refresh, refresh_past
+from billtrack.billing.statements.queries import Terms
 from billtrack.customers.erasure import ERASURE, Eraser
 from billtrack.documents.pdf import PdfRenderer, RenderingUnavailable
 from billtrack.notifications.mail.operations import LETTER
@@ -35,8 +37,6 @@ from billtrack.platform.jobs.runner import Runner
 from billtrack.reports.build import UsageReportBuilder
 from billtrack.reports.operations import USAGE_REPORT
 from billtrack.reports.retention import keep_removing_old_files
-from billtrack.statements.queries import Terms
-from billtrack.summaries.operations import refresh, refresh_past
 from billtrack.usage.imports.operations import USAGE_IMPORT
 from billtrack.usage.imports.running import UsageImporter
 from billtrack.usage.sources.operations import (

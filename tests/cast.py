@@ -15,7 +15,7 @@ from billtrack.accounts.credentials.tokens import start_family
 from billtrack.accounts.users.models import User
 from billtrack.accounts.users.passwords import hash_password
 from billtrack.accounts.users.permissions import Breadth, Reach, Role
-from billtrack.customers.operations import open_account
+from billtrack.billing.customers import open_account
 from billtrack.platform import audit
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import current_calendar

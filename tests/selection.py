@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -32,22 +33,22 @@ LONGEST = (
     "scenarios",
     "test_worker.py",
     "client",
-    "replica",
+    "platform/replica",
     "backups",
-    "test_pgbouncer.py",
+    "platform/test_pgbouncer.py",
     "provisioning",
     "documents",
     "api",
 )
 """What takes longest for a file: begun first, so that all workers of pytest-xdist end together."""
 
-NOT_FAST = {
-    *("api", "browser", "client", "dashboard", "replica", "scenarios"),
+NOT_FAST = (
+    *("api", "browser", "client", "dashboard", "platform/replica", "scenarios"),
     *("backups", "documents", "provisioning", "reports", "security", "server", "services"),
-    *("summaries", "test_access.py", "test_bench.py", "test_cli.py", "test_engines.py"),
-    *("test_logs.py", "test_pgbouncer.py", "test_proxies.py", "test_services.py"),
-    *("test_supervisor.py", "test_worker.py"),
-}
+    *("accounts/access", "billing/month_totals", "platform/storage", "platform/test_engines.py"),
+    *("platform/test_logs.py", "platform/test_pgbouncer.py", "platform/test_proxies.py"),
+    *("test_bench.py", "test_cli.py", "test_services.py", "test_supervisor.py", "test_worker.py"),
+)
 """Rooms and modules that `--fast` leaves out: they start processes, or load whole pages."""
 
 
@@ -68,6 +69,14 @@ def parametrize(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("chance_round", range(effort()), indirect=True)
 
 
+def _first_of(prefixes: Iterable[str], path: str) -> int | None:
+    """Return the place of the first folder or module among `prefixes` that the path is in."""
+    found = (
+        n for n, prefix in enumerate(prefixes) if path == prefix or path.startswith(f"{prefix}/")
+    )
+    return next(found, None)
+
+
 def arrange(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what `--fast` leaves out; begin with the files that take longest."""
     if is_fast(config):
@@ -77,8 +86,8 @@ def arrange(config: pytest.Config, items: list[pytest.Item]) -> None:
     sizes = Counter(item.path for item in items)
 
     def order(item: pytest.Item) -> tuple[int, int]:
-        part = _path_of(item).split("/")[0]
-        return (LONGEST.index(part) if part in LONGEST else len(LONGEST), -sizes[item.path])
+        place = _first_of(LONGEST, _path_of(item))
+        return (len(LONGEST) if place is None else place, -sizes[item.path])
 
     items.sort(key=order)
 
@@ -97,7 +106,7 @@ def _runs_once(node: pytest.Item) -> bool:
 def _is_left_out(item: pytest.Item) -> bool:
     return (
         item.get_closest_marker("slow") is not None
-        or _path_of(item).split("/")[0] in NOT_FAST
+        or _first_of(NOT_FAST, _path_of(item)) is not None
         or bool(SERVERS & set(getattr(item, "fixturenames", ())))
         or bool({"postgresql", "redis"} & set(_parameters(item)))
     )

@@ -12,8 +12,8 @@ from typing import Any
 from sqlalchemy import Select, or_, select
 
 from billtrack.accounts.users.models import ApiKey, OneTimeLink, TokenFamily, User, UserSession
+from billtrack.billing.plans.models import Plan, PlanVersion, Subscription
 from billtrack.notifications.mail.models import Letter
-from billtrack.plans.models import Plan, PlanVersion, Subscription
 from billtrack.platform.audit.models import AuditEntry, AuditPersonalValue
 from billtrack.platform.jobs.models import Job
 from billtrack.reports.models import Report

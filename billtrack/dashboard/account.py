@@ -14,9 +14,9 @@ from billtrack.accounts.users import operations, queries
 from billtrack.accounts.users.links import newest_invitations
 from billtrack.accounts.users.models import User
 from billtrack.accounts.users.permissions import Breadth, Permission, Role
+from billtrack.billing.customers import change_role
 from billtrack.core.errors import ConflictError, InvalidError
 from billtrack.customers.erasure import find_erasure
-from billtrack.customers.operations import change_role
 from billtrack.dashboard.account_forms import AccountDetailsForm
 from billtrack.dashboard.accounts import ROLES, account_view, role_choices
 from billtrack.dashboard.blueprint import dashboard

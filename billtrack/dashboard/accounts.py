@@ -15,8 +15,8 @@ from billtrack.accounts.users.models import User
 from billtrack.accounts.users.operations import EmailTaken
 from billtrack.accounts.users.permissions import MANAGED_ROLES, Breadth, Permission, Reach, Role
 from billtrack.accounts.users.queries import SORTS, UserFilter, page_users
+from billtrack.billing.customers import invite_account, open_account
 from billtrack.core.errors import ConflictError, InvalidError
-from billtrack.customers.operations import invite_account, open_account
 from billtrack.dashboard.account_forms import NewAccountForm
 from billtrack.dashboard.blueprint import dashboard
 from billtrack.dashboard.forms import show_error

@@ -14,15 +14,15 @@ from billtrack.accounts import access
 from billtrack.accounts.users.models import User
 from billtrack.accounts.users.permissions import MANAGED_ROLES, Breadth, Permission, Reach, Role
 from billtrack.accounts.users.queries import SORTS, UserFilter, list_users, page_users, users_by_id
+from billtrack.billing.month_totals.figures import CustomerCost
+from billtrack.billing.month_totals.queries import is_small, list_costs
+from billtrack.billing.plans.queries import plans_on
+from billtrack.billing.statements.queries import Terms, list_statements
 from billtrack.core.periods import DateRange, Month
 from billtrack.dashboard.blueprint import dashboard
 from billtrack.dashboard.numbers import read_number
-from billtrack.plans.queries import plans_on
 from billtrack.platform.extensions import current_calendar, current_settings
 from billtrack.platform.replica.reading import may_be_old
-from billtrack.statements.queries import Terms, list_statements
-from billtrack.summaries.figures import CustomerCost
-from billtrack.summaries.queries import is_small, list_costs
 from billtrack.usage.records.queries import last_used
 
 PAGE_SIZE = 25

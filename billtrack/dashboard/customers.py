@@ -15,12 +15,17 @@ from billtrack.accounts import access
 from billtrack.accounts.users.models import User
 from billtrack.accounts.users.permissions import Permission
 from billtrack.accounts.users.queries import UserNotFound, find_user
+from billtrack.billing.month_totals.months import list_month_totals
+from billtrack.billing.plans.queries import plan_on
+from billtrack.billing.pricing.charges import TIERED_MODELS
+from billtrack.billing.pricing.rating import rate
+from billtrack.billing.pricing.statement import MixedCurrencies
+from billtrack.billing.statements.queries import Given, Terms, UserStatement, read_given
 from billtrack.core.money import minor_unit_places
 from billtrack.core.periods import Month
 from billtrack.dashboard.blueprint import dashboard
 from billtrack.dashboard.jobs import job_view
 from billtrack.dashboard.ranges import Asked, bars, by_month, customer_presets, read_asked
-from billtrack.plans.queries import plan_on
 from billtrack.platform.extensions import current_calendar, current_settings
 from billtrack.present.curves import tier_curve
 from billtrack.present.drawings import Drawing
@@ -28,12 +33,7 @@ from billtrack.present.filters import MeterView, money, quantity, unit_suffix
 from billtrack.present.filters import month as month_name
 from billtrack.present.lines import sparkline
 from billtrack.present.statements import has_content, meter_views, statement_view
-from billtrack.pricing.charges import TIERED_MODELS
-from billtrack.pricing.rating import rate
-from billtrack.pricing.statement import MixedCurrencies
 from billtrack.reports.queries import list_reports
-from billtrack.statements.queries import Given, Terms, UserStatement, read_given
-from billtrack.summaries.months import list_month_totals
 from billtrack.usage.records.meters import list_meters
 from billtrack.usage.records.queries import daily_totals
 

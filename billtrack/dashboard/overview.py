@@ -14,6 +14,14 @@ from flask.typing import ResponseReturnValue
 
 from billtrack.accounts import access
 from billtrack.accounts.users.permissions import Permission, Role
+from billtrack.billing.month_totals.queries import (
+    FRESH_FOR,
+    find_taken_at,
+    get_overview,
+    is_small,
+    list_kept_months,
+)
+from billtrack.billing.statements.queries import Terms
 from billtrack.core.periods import DateRange, Month
 from billtrack.dashboard.blueprint import dashboard
 from billtrack.dashboard.jobs import job_view
@@ -33,14 +41,6 @@ from billtrack.present.overview import (
 from billtrack.present.statements import meter_views
 from billtrack.present.usage import record_rows
 from billtrack.reports.queries import ReportView, list_reports
-from billtrack.statements.queries import Terms
-from billtrack.summaries.queries import (
-    FRESH_FOR,
-    find_taken_at,
-    get_overview,
-    is_small,
-    list_kept_months,
-)
 from billtrack.usage.records import queries as usage
 from billtrack.usage.records.meters import list_meters
 from billtrack.usage.records.queries import RecordFilter, RecordView

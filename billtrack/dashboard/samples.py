@@ -6,18 +6,18 @@ from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from typing import Any
 
+from billtrack.billing.plans.standard import standard_charges
+from billtrack.billing.pricing.charges import PriceList, parse_charge
+from billtrack.billing.pricing.parts import PricedSpan
+from billtrack.billing.pricing.statement import price_statement
+from billtrack.billing.statements.queries import UserStatement
 from billtrack.core.periods import DateRange
-from billtrack.plans.standard import standard_charges
 from billtrack.present.charts import Chart, Series, daily_chart
 from billtrack.present.curves import tier_curve
 from billtrack.present.drawings import Drawing
 from billtrack.present.filters import MeterView, money
 from billtrack.present.lines import Forecast, line_chart
 from billtrack.present.statements import statement_view
-from billtrack.pricing.charges import PriceList, parse_charge
-from billtrack.pricing.parts import PricedSpan
-from billtrack.pricing.statement import price_statement
-from billtrack.statements.queries import UserStatement
 
 NOVEMBER = DateRange(date(2026, 11, 1), date(2026, 11, 30))
 TODAY = 22

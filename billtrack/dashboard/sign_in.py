@@ -15,8 +15,8 @@ from billtrack.accounts.sign_in.sign_in import CodeDue, prove_password
 from billtrack.accounts.sign_in.throttle import TooManyTries
 from billtrack.accounts.users.permissions import Permission, Role
 from billtrack.accounts.users.queries import has_administrator
+from billtrack.billing.customers import open_account
 from billtrack.core.errors import ConflictError, InvalidError, NotFoundError
-from billtrack.customers.operations import open_account
 from billtrack.dashboard.blueprint import dashboard
 from billtrack.dashboard.forms import SetUpForm, SignInForm, show_error
 from billtrack.platform.db import transaction

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
+from billtrack.billing.statements.queries import DailyCosts
 from billtrack.core.money import minor_unit_places
 from billtrack.core.periods import DateRange
 from billtrack.present.charts import Chart, Paper, Series, daily_chart
 from billtrack.present.filters import MeterView, money
-from billtrack.statements.queries import DailyCosts
 
 
 def cost_chart(

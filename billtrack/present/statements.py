@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
+from billtrack.billing.pricing.lines import Line
+from billtrack.billing.pricing.rating import RatedTier
+from billtrack.billing.statements.queries import DailyCosts, UserStatement
+from billtrack.billing.statements.wording import describe
 from billtrack.core.money import format_exact
 from billtrack.core.periods import DateRange
 from billtrack.present.filters import MeterView
-from billtrack.pricing.lines import Line
-from billtrack.pricing.rating import RatedTier
-from billtrack.statements.queries import DailyCosts, UserStatement
-from billtrack.statements.wording import describe
 from billtrack.usage.records.models import Meter
 
 COLOURS = 4

@@ -15,9 +15,9 @@ from billtrack.accounts.users.models import User
 from billtrack.accounts.users.passwords import HashedPassword, hash_password
 from billtrack.accounts.users.permissions import Role
 from billtrack.accounts.users.queries import find_user_by_email
+from billtrack.billing.customers import open_account
 from billtrack.core.errors import ConflictError
 from billtrack.core.periods import BillingCalendar, DateRange, Month
-from billtrack.customers.operations import open_account
 from billtrack.platform import audit
 from billtrack.platform.config import Settings
 from billtrack.platform.db import transaction

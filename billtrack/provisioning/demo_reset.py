@@ -25,10 +25,11 @@ from billtrack.accounts.users.models import (
     User,
     UserSession,
 )
+from billtrack.billing.month_totals.models import MonthSummary
+from billtrack.billing.plans.models import Subscription
 from billtrack.core.errors import ConflictError
 from billtrack.core.periods import BillingCalendar, Month
 from billtrack.notifications.mail.models import Letter
-from billtrack.plans.models import Subscription
 from billtrack.platform import audit
 from billtrack.platform.audit.models import AuditEntry
 from billtrack.platform.audit.operations import erase_personal_values
@@ -40,7 +41,6 @@ from billtrack.platform.jobs.models import Job
 from billtrack.platform.storage.storage import Storage
 from billtrack.provisioning.demo import demo_emails
 from billtrack.reports.models import Report
-from billtrack.summaries.models import MonthSummary
 from billtrack.usage.imports.models import RefusedLine, UsageImport
 from billtrack.usage.records.models import UsageDaily, UsageKey, UsageMonthly, UsageRecord
 from billtrack.usage.sources.models import RejectedRecord, UsageSource, UsageSourceHour

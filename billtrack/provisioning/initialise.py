@@ -11,8 +11,8 @@ from flask_migrate import upgrade
 from sqlalchemy import func, select
 
 from billtrack.accounts.users.queries import has_administrator
+from billtrack.billing.plans.operations import create_standard_plan
 from billtrack.core.periods import BillingCalendar, Month
-from billtrack.plans.operations import create_standard_plan
 from billtrack.platform import audit
 from billtrack.platform.config import Settings
 from billtrack.platform.db import end_read, transaction

@@ -13,6 +13,7 @@ from sqlalchemy import select, update
 
 from billtrack.accounts.users.models import User
 from billtrack.accounts.users.permissions import Breadth, Reach
+from billtrack.billing.statements.as_json import statement_json
 from billtrack.core.money import format_minor
 from billtrack.documents.pdf import PdfRenderer
 from billtrack.documents.tables import to_csv, to_xlsx
@@ -27,7 +28,6 @@ from billtrack.reports.models import Report
 from billtrack.reports.page import report_page
 from billtrack.reports.queries import filename_of, get_report
 from billtrack.reports.sheets import flat_sheet, workbook_sheets
-from billtrack.statements.as_json import statement_json
 
 SOON_MADE_DAYS = 31
 """Up to so many days a report is there before anybody could see how far it is."""

@@ -10,16 +10,11 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from billtrack.accounts.users.models import User
+from billtrack.billing.plans.queries import plan_on
+from billtrack.billing.statements.queries import DailyCosts, Terms, UserStatement, read_given
 from billtrack.core.periods import BillingCalendar, DateRange
-from billtrack.plans.queries import plan_on
 from billtrack.platform.config import Settings
 from billtrack.reports.models import Report
-from billtrack.statements.queries import (
-    DailyCosts,
-    Terms,
-    UserStatement,
-    read_given,
-)
 from billtrack.usage.records.meters import list_meters
 from billtrack.usage.records.models import Meter
 

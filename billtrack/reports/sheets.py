@@ -7,11 +7,11 @@ from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 
+from billtrack.billing.pricing.lines import Line
+from billtrack.billing.statements.wording import describe
 from billtrack.core.money import format_exact, format_minor, minor_unit_places
 from billtrack.documents.tables import Cell, Column, Kind, Sheet
-from billtrack.pricing.lines import Line
 from billtrack.reports.catalog import UsageReport
-from billtrack.statements.wording import describe
 
 Row = list[Cell]
 

@@ -17,15 +17,15 @@ from billtrack.app import create_app
 from billtrack.backups.contents import Contents
 from billtrack.backups.moving import Moved, move_to_postgresql
 from billtrack.backups.running import IsRunning
+from billtrack.billing.month_totals.models import MonthSummary
+from billtrack.billing.plans.models import PlanVersion
 from billtrack.core.errors import ConflictError, InvalidError
-from billtrack.plans.models import PlanVersion
 from billtrack.platform import audit
 from billtrack.platform.config import Settings
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import current_settings, db, metadata
 from billtrack.platform.jobs.models import Job
 from billtrack.platform.process import tied_command
-from billtrack.summaries.models import MonthSummary
 from billtrack.usage.ingest.intake import submit_one
 from billtrack.usage.records.models import UsageDaily, UsageRecord
 from billtrack.usage.records.submissions import UsageInput

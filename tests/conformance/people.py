@@ -16,7 +16,7 @@ from billtrack.accounts.credentials.api_keys import create_api_key
 from billtrack.accounts.users.models import User
 from billtrack.accounts.users.permissions import Role
 from billtrack.app import create_app
-from billtrack.customers.operations import open_account
+from billtrack.billing.customers import open_account
 from billtrack.platform.config import Settings
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import current_calendar, db

@@ -15,19 +15,20 @@ import pytest
 
 from tests import effort
 from tests.midnight import MARGIN, until_midnight
-from tests.selection import DATABASES, TESTS, database_of
+from tests.selection import DATABASES, LONGEST, NOT_FAST, TESTS, database_of
 
 ROOT = TESTS.parent
 RACES = {"in_threads", "in_processes", "overlapping", "Barrier", "ThreadPoolExecutor", "Thread"}
 BOTH_ROOMS = {
-    *("backups", "customers", "express", "jobs", "plans", "provisioning", "replica"),
-    *("statements", "summaries", "usage"),
+    *("backups", "billing", "customers", "express", "platform/jobs", "platform/replica"),
+    *("provisioning", "usage"),
 }
 """Rooms of money, stored usage, totals, locks and copies."""
 
 STORES = (
-    *("billtrack.backups", "billtrack.customers", "billtrack.statements", "billtrack.summaries"),
-    *("billtrack.usage.intake", "billtrack.usage.records.verification", "tests.usage.racing"),
+    *("billtrack.backups", "billtrack.customers", "billtrack.billing.statements"),
+    *("billtrack.billing.month_totals", "billtrack.usage.ingest.intake"),
+    *("billtrack.usage.records.verification", "tests.usage.racing"),
 )
 """Tests that call these directly are about them."""
 
@@ -53,9 +54,10 @@ def _is_name(node: ast.AST) -> bool:
 
 
 def test_races_and_money_run_on_both_databases() -> None:
+    assert [room for room in BOTH_ROOMS if not (TESTS / room).is_dir()] == []
     found = []
     for module, tree in once():
-        if module.split("/")[0] in BOTH_ROOMS:
+        if module.startswith(tuple(f"{room}/" for room in BOTH_ROOMS)):
             found.append(f"{module}: the room keeps both databases")
         avoided = RACES | _imported_from(tree, STORES)
         for node in tree.body:
@@ -169,3 +171,7 @@ def test_nothing_asks_hypothesis_for_examples_without_effort() -> None:
 
 def _name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
+
+
+def test_what_is_chosen_by_name_is_there() -> None:
+    assert [part for part in (*LONGEST, *NOT_FAST) if not (TESTS / part).exists()] == []

@@ -42,7 +42,7 @@ USED = {
         "customers/holdings.py",
         "customers/losses.py",
         "provisioning/demo_reset.py",
-        "summaries/reading.py",
+        "billing/month_totals/reading.py",
         "usage/records/models.py",
         "usage/records/months.py",
         "usage/records/queries.py",

@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 from billtrack.accounts.users.models import ApiKey, OneTimeLink, User, UserSession
 from billtrack.accounts.users.permissions import Role
 from billtrack.accounts.users.queries import find_user_by_email
-from billtrack.plans.queries import list_subscriptions
+from billtrack.billing.plans.queries import list_subscriptions
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import db
 from tests.cast import PASSWORD, Cast, Member, create_user

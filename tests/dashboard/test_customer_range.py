@@ -8,8 +8,8 @@ import pytest
 from apiflask import APIFlask
 from sqlalchemy import event, update
 
+from billtrack.billing.plans.models import Subscription
 from billtrack.core.periods import Month
-from billtrack.plans.models import Subscription
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import current_calendar, db
 from tests.cast import Cast, create_record

@@ -11,16 +11,21 @@ import pytest
 from apiflask import APIFlask
 
 from billtrack.accounts.users.models import User
+from billtrack.billing.month_totals.operations import refresh_past
+from billtrack.billing.plans.models import Subscription
+from billtrack.billing.plans.operations import (
+    create_plan,
+    create_version,
+    publish_version,
+    subscribe,
+)
+from billtrack.billing.pricing.charges import Charge
+from billtrack.billing.statements.queries import Terms, list_statements
 from billtrack.core.periods import DateRange, Month
 from billtrack.dashboard import overview
-from billtrack.plans.models import Subscription
-from billtrack.plans.operations import create_plan, create_version, publish_version, subscribe
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import current_calendar, db
 from billtrack.platform.installation.operations import mark_demo_loaded
-from billtrack.pricing.charges import Charge
-from billtrack.statements.queries import Terms, list_statements
-from billtrack.summaries.operations import refresh_past
 from tests.cast import SYSTEM, Cast, Member, create_record, create_user
 from tests.dashboard.conftest import RunJobs
 from tests.dashboard.page import Visitor, text_of
@@ -308,7 +313,7 @@ def test_it_is_marked_while_demo_data_is_in(app: APIFlask, cast: Cast) -> None:
 def test_past_months_of_many_customers_are_offered_once_they_are_kept(
     app: APIFlask, cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("billtrack.summaries.queries.SMALL", 0)
+    monkeypatch.setattr("billtrack.billing.month_totals.queries.SMALL", 0)
     before = Month.of(today()).previous
     subscribe_before(cast.customer, before)
     create_record(cast, quantity=250000, occurred_at=at(before.first))

@@ -16,8 +16,8 @@ import pytest
 from apiflask import APIFlask
 from pypdf import PdfReader
 
+from billtrack.billing.plans.operations import subscribe
 from billtrack.core.periods import Month
-from billtrack.plans.operations import subscribe
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import current_calendar
 from tests.cast import SYSTEM, Cast, create_record

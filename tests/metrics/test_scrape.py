@@ -21,6 +21,8 @@ from werkzeug.test import TestResponse
 from billtrack.accounts.users.models import User
 from billtrack.accounts.users.permissions import Role
 from billtrack.app import create_app
+from billtrack.billing.month_totals.operations import refresh
+from billtrack.billing.statements.queries import Terms
 from billtrack.core.errors import InvalidError
 from billtrack.platform.config import ConfigError, Settings, load_settings
 from billtrack.platform.db import transaction
@@ -32,8 +34,6 @@ from billtrack.platform.jobs.runner import Run, Runner
 from billtrack.platform.metrics.counting import count_rendering
 from billtrack.platform.metrics.sharing import VARIABLE
 from billtrack.scrape import _pids
-from billtrack.statements.queries import Terms
-from billtrack.summaries.operations import refresh
 from tests.cast import SYSTEM, Cast, create_cast
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -16,7 +16,7 @@ from apiflask import APIFlask
 from sqlalchemy import delete, insert, select, text, update
 from sqlalchemy.exc import IntegrityError, InternalError, StatementError
 
-from billtrack.plans.models import Plan, PlanVersion
+from billtrack.billing.plans.models import Plan, PlanVersion
 from billtrack.platform.config import Settings
 from billtrack.platform.db import (
     after_commit,

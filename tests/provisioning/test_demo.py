@@ -16,8 +16,8 @@ from sqlalchemy import func, select
 
 from billtrack.accounts.users.models import User
 from billtrack.accounts.users.permissions import Role
+from billtrack.billing.plans.models import Subscription
 from billtrack.core.periods import BillingCalendar, DateRange, Month
-from billtrack.plans.models import Subscription
 from billtrack.platform.config import Settings
 from billtrack.platform.extensions import db
 from billtrack.platform.installation.queries import find_installation

@@ -20,11 +20,11 @@ from billtrack.accounts.users.models import User
 from billtrack.accounts.users.operations import update_user
 from billtrack.accounts.users.permissions import Breadth, Reach, Role
 from billtrack.accounts.users.queries import find_user_by_email
+from billtrack.billing.customers import open_account
+from billtrack.billing.plans.operations import create_plan
 from billtrack.core.periods import Month
-from billtrack.customers.operations import open_account
 from billtrack.notifications import mail
 from billtrack.notifications.mail.operations import Recipient
-from billtrack.plans.operations import create_plan
 from billtrack.platform import audit
 from billtrack.platform.audit.models import AuditPersonalValue
 from billtrack.platform.audit.verification import verify

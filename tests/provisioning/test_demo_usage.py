@@ -7,11 +7,11 @@ from datetime import date, timedelta
 
 import pytest
 
+from billtrack.billing.plans.standard import standard_charges
+from billtrack.billing.pricing.charges import PriceList
+from billtrack.billing.pricing.parts import PricedSpan
+from billtrack.billing.pricing.statement import price_statement
 from billtrack.core.periods import DateRange, Month
-from billtrack.plans.standard import standard_charges
-from billtrack.pricing.charges import PriceList
-from billtrack.pricing.parts import PricedSpan
-from billtrack.pricing.statement import price_statement
 from billtrack.provisioning.demo_usage import (
     DemoCustomer,
     demo_customers,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from billtrack.plans.models import Plan, PlanVersion
+from billtrack.billing.plans.models import Plan, PlanVersion
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import db
 from billtrack.platform.installation.models import Installation as InstallationRow

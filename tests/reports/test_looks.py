@@ -14,13 +14,18 @@ from apiflask import APIFlask
 from sqlalchemy import delete
 
 from billtrack.accounts.users.models import User
+from billtrack.billing.plans.models import Subscription
+from billtrack.billing.plans.operations import (
+    create_plan,
+    create_version,
+    publish_version,
+    subscribe,
+)
+from billtrack.billing.pricing.charges import parse_charge
 from billtrack.core.periods import DateRange
 from billtrack.documents.rendering import _looks, _page
-from billtrack.plans.models import Subscription
-from billtrack.plans.operations import create_plan, create_version, publish_version, subscribe
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import current_settings
-from billtrack.pricing.charges import parse_charge
 from billtrack.reports.catalog import read_usage_report
 from billtrack.reports.operations import request_report
 from billtrack.reports.page import report_page

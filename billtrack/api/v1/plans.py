@@ -12,9 +12,9 @@ from billtrack.accounts import access
 from billtrack.accounts.users.permissions import Permission
 from billtrack.accounts.users.queries import UserNotFound, find_user
 from billtrack.api.v1.blueprint import api
+from billtrack.billing.plans import queries
+from billtrack.billing.plans.models import Plan, PlanVersion, Subscription
 from billtrack.core.money import format_exact
-from billtrack.plans import queries
-from billtrack.plans.models import Plan, PlanVersion, Subscription
 from billtrack.usage.ingest.fields import Id
 
 

@@ -11,14 +11,14 @@ from billtrack.accounts import access
 from billtrack.accounts.users.permissions import Permission
 from billtrack.api.v1.blueprint import api
 from billtrack.api.v1.schemas import BillingDate, Body, MonthText, Query, current_month, read_period
+from billtrack.billing.pricing.charges import Charge, InvalidCharge, parse_charge
+from billtrack.billing.pricing.statement import price_usage
+from billtrack.billing.statements.as_json import line_json, statement_json
+from billtrack.billing.statements.queries import Terms, get_statement
 from billtrack.core.errors import FieldError, InvalidError
 from billtrack.core.money import format_minor, minor_unit_places
 from billtrack.platform.extensions import current_calendar, current_settings
 from billtrack.platform.request_head import MAX_LIST_BODY, accepts_body
-from billtrack.pricing.charges import Charge, InvalidCharge, parse_charge
-from billtrack.pricing.statement import price_usage
-from billtrack.statements.as_json import line_json, statement_json
-from billtrack.statements.queries import Terms, get_statement
 from billtrack.usage.ingest.fields import EventCode
 from billtrack.usage.records.meters import list_meters
 from billtrack.usage.records.models import MAX_TOTAL

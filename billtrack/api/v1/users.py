@@ -21,8 +21,8 @@ from billtrack.accounts.users.queries import UserFilter
 from billtrack.api.v1.blueprint import api
 from billtrack.api.v1.idempotency import create_once, is_repeated
 from billtrack.api.v1.schemas import Body, Cursor, Limit, Query, from_cursor, page
+from billtrack.billing.customers import change_role, invite_account, open_account
 from billtrack.core.errors import UnavailableError
-from billtrack.customers.operations import change_role, invite_account, open_account
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import current_calendar
 from billtrack.platform.idempotency import Answer

@@ -20,8 +20,13 @@ from billtrack.accounts.credentials.api_keys import create_api_key, revoke_api_k
 from billtrack.accounts.sign_in import sessions
 from billtrack.accounts.users.models import ApiKey, TokenFamily, User, UserSession
 from billtrack.accounts.users.permissions import READ_ONLY, Breadth, Reach, Role
+from billtrack.billing.plans.operations import (
+    create_plan,
+    create_version,
+    publish_version,
+    subscribe,
+)
 from billtrack.core.periods import Month
-from billtrack.plans.operations import create_plan, create_version, publish_version, subscribe
 from billtrack.platform.audit import Actor
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import current_calendar, db

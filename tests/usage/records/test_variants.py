@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy import select
 
 from billtrack.accounts.users.permissions import Breadth, Reach
+from billtrack.billing.month_totals.reading import read_usage
 from billtrack.core.periods import DateRange
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import current_calendar, db
-from billtrack.summaries.reading import read_usage
 from billtrack.usage.ingest import store
 from billtrack.usage.ingest.reversing import reverse
 from billtrack.usage.ingest.store import postgresql_copy
