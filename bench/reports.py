@@ -29,10 +29,10 @@ from billtrack.accounts.users.permissions import Role
 from billtrack.billing.plans import standard
 from billtrack.billing.plans.operations import subscribe
 from billtrack.core.periods import DateRange, Month
-from billtrack.documents.pdf import PdfRenderer
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import db
 from billtrack.platform.jobs.models import Job
+from billtrack.presentation.pdf.pdf import PdfRenderer
 from billtrack.provisioning.initialise import initialise
 from billtrack.reports.catalog import read_usage_report
 from billtrack.reports.models import Report

@@ -26,7 +26,7 @@ from billtrack.platform.jobs import bell
 from billtrack.platform.metrics import counting
 from billtrack.platform.replica import reading
 from billtrack.platform.storage.opening import open_storage
-from billtrack.present.filters import register_filters
+from billtrack.presentation.filters import register_filters
 from billtrack.scrape import scrape
 from billtrack.waiting import Places
 

@@ -25,7 +25,7 @@ from billtrack.platform.config import Settings, load_settings
 from billtrack.platform.installation.queries import worker_is_alive_here
 from billtrack.platform.logs import configure_logs, json_line
 from billtrack.platform.metrics.sharing import shared_counts
-from billtrack.present.postman import collection
+from billtrack.presentation.postman import collection
 from billtrack.provisioning.demo import demo_accounts, load_demo
 from billtrack.provisioning.demo_reset import remove_demo
 from billtrack.provisioning.initialise import initialise, setup_link

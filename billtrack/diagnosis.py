@@ -18,7 +18,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from billtrack.accounts.users.queries import has_administrator
 from billtrack.backups.postgresql import ProgramMissing, require_program
 from billtrack.core.errors import BilltrackError
-from billtrack.documents.pdf import missing_font_packages, require_libraries
 from billtrack.notifications.mail.queries import read_outbox
 from billtrack.notifications.mail.transport import Folder, Transport
 from billtrack.platform.config import LOOP_CONNECTIONS, WEB_CONNECTIONS, Settings
@@ -28,7 +27,8 @@ from billtrack.platform.installation.queries import require_timezone, worker_is_
 from billtrack.platform.jobs.bell import queue_is_reachable
 from billtrack.platform.replica.lag import MAX_LAG
 from billtrack.platform.replica.reading import find_replica_state
-from billtrack.present.sizes import file_size
+from billtrack.presentation.pdf.pdf import missing_font_packages, require_libraries
+from billtrack.presentation.sizes import file_size
 
 MIB = 1024 * 1024
 ENOUGH_ROOM = 2 * 10**9

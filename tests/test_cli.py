@@ -218,7 +218,7 @@ def test_doctor_advises_without_calling_it_a_failure(
 ) -> None:
     monkeypatch.setattr("billtrack.diagnosis.ENOUGH_ROOM", 10**18)
     monkeypatch.setattr("billtrack.diagnosis._machine_memory", lambda: 400 * 1024 * 1024)
-    monkeypatch.setattr("billtrack.documents.pdf.FONTS", {"tlh": "fonts-klingon"})
+    monkeypatch.setattr("billtrack.presentation.pdf.pdf.FONTS", {"tlh": "fonts-klingon"})
     # There is fc-list, but no pg_dump.
     (tmp_path / "programs").mkdir()
     if fc_list := shutil.which("fc-list"):

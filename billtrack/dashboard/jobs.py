@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
-from billtrack.present.filters import day_range
+from billtrack.presentation.filters import day_range
 from billtrack.reports.queries import ReportView
 
 

@@ -17,9 +17,9 @@ from billtrack.dashboard.blueprint import dashboard
 from billtrack.dashboard.numbers import read_number
 from billtrack.dashboard.ranges import Asked, bars
 from billtrack.platform.extensions import current_calendar, current_settings
-from billtrack.present.drawings import Drawing
-from billtrack.present.filters import count
-from billtrack.present.journal import reason_rows, silent_rows
+from billtrack.presentation.drawings import Drawing
+from billtrack.presentation.filters import count
+from billtrack.presentation.sources import reason_rows, silent_rows
 from billtrack.usage.sources import queries, rejected
 from billtrack.usage.sources.queries import HourView
 

@@ -30,16 +30,16 @@ from billtrack.dashboard.periods import MONTHS_OFFERED, read_month
 from billtrack.platform.extensions import current_calendar, current_settings
 from billtrack.platform.installation.queries import has_demo_data
 from billtrack.platform.replica.reading import may_be_old
-from billtrack.present.filters import MeterView
-from billtrack.present.filters import month as month_name
-from billtrack.present.overview import (
+from billtrack.presentation.filters import MeterView
+from billtrack.presentation.filters import month as month_name
+from billtrack.presentation.overview import (
     forecast_rows,
     overview_charts,
     ranking_rows,
     revenue_rows,
 )
-from billtrack.present.statements import meter_views
-from billtrack.present.usage import record_rows
+from billtrack.presentation.statements import meter_views
+from billtrack.presentation.usage import record_rows
 from billtrack.reports.queries import ReportView, list_reports
 from billtrack.usage.records import queries as usage
 from billtrack.usage.records.meters import list_meters

@@ -5,7 +5,7 @@ from __future__ import annotations
 from babel.dates import format_date
 
 from billtrack.core.periods import Month
-from billtrack.present.filters import LOCALE
+from billtrack.presentation.filters import LOCALE
 
 MONTHS_OFFERED = 13
 

@@ -14,9 +14,9 @@ from markupsafe import Markup
 from billtrack.core.periods import DateRange, Month
 from billtrack.dashboard.forms import MAX_DAYS
 from billtrack.dashboard.periods import read_month
-from billtrack.present.charts import BASE, LABELS, Series, _Plot
-from billtrack.present.drawings import WHOLE, Drawing, Key
-from billtrack.present.filters import LOCALE, day, month
+from billtrack.presentation.charts import BASE, LABELS, Series, _Plot
+from billtrack.presentation.drawings import WHOLE, Drawing, Key
+from billtrack.presentation.filters import LOCALE, day, month
 from billtrack.usage.ingest.fields import YEARS
 
 MOST_DAILY_BARS = 92  # a quarter; what is longer is shown by month

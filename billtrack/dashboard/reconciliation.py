@@ -20,12 +20,12 @@ from billtrack.core.errors import InvalidError
 from billtrack.core.periods import DateRange
 from billtrack.dashboard.blueprint import dashboard
 from billtrack.dashboard.fields import ChoiceField, DayField
-from billtrack.documents.tables import Column, Kind, Sheet, to_csv
 from billtrack.platform.extensions import current_calendar, current_settings
 from billtrack.platform.limits import Budget
 from billtrack.platform.request_head import MAX_BODY, accepts_body
-from billtrack.present.filters import MeterView
-from billtrack.present.statements import meter_views
+from billtrack.presentation.filters import MeterView
+from billtrack.presentation.statements import meter_views
+from billtrack.presentation.tables import Column, Kind, Sheet, to_csv
 from billtrack.usage.reconciliation.comparing import Comparison, Reconciliation, State, reconcile
 from billtrack.usage.reconciliation.files import read_totals
 from billtrack.usage.reconciliation.sources import list_sources

@@ -22,9 +22,9 @@ from billtrack.dashboard.fields import NO_QUANTITY, ChoiceField, QuantityField
 from billtrack.dashboard.forms import show_error
 from billtrack.dashboard.numbers import read_number
 from billtrack.platform.extensions import current_settings
-from billtrack.present.filters import base_unit
-from billtrack.present.journal import refusal_words, rejected_row
-from billtrack.present.statements import meter_views
+from billtrack.presentation.filters import base_unit
+from billtrack.presentation.sources import refusal_words, rejected_row
+from billtrack.presentation.statements import meter_views
 from billtrack.usage.ingest.fields import parse_instant
 from billtrack.usage.records.meters import list_meters
 from billtrack.usage.replay import Replayer, is_key_open, key_of, replay, replay_alike

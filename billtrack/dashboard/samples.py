@@ -12,12 +12,12 @@ from billtrack.billing.pricing.parts import PricedSpan
 from billtrack.billing.pricing.statement import price_statement
 from billtrack.billing.statements.queries import UserStatement
 from billtrack.core.periods import DateRange
-from billtrack.present.charts import Chart, Series, daily_chart
-from billtrack.present.curves import tier_curve
-from billtrack.present.drawings import Drawing
-from billtrack.present.filters import MeterView, money
-from billtrack.present.lines import Forecast, line_chart
-from billtrack.present.statements import statement_view
+from billtrack.presentation.charts import Chart, Series, daily_chart
+from billtrack.presentation.curves import tier_curve
+from billtrack.presentation.drawings import Drawing
+from billtrack.presentation.filters import MeterView, money
+from billtrack.presentation.lines import Forecast, line_chart
+from billtrack.presentation.statements import statement_view
 
 NOVEMBER = DateRange(date(2026, 11, 1), date(2026, 11, 30))
 TODAY = 22

@@ -22,7 +22,7 @@ from billtrack.dashboard.blueprint import dashboard
 from billtrack.dashboard.forms import show_error, show_refusal
 from billtrack.dashboard.settings_forms import PasswordForm, ProfileForm
 from billtrack.platform.db import transaction
-from billtrack.present.browsers import browser_name
+from billtrack.presentation.browsers import browser_name
 
 SECTIONS = (
     ("Profile", "dashboard.profile", Permission.PROFILE),

@@ -30,7 +30,7 @@ from billtrack.dashboard.fields import (
     stripped,
 )
 from billtrack.dashboard.forms import MAX_KEY_LENGTH, CodeForm
-from billtrack.present.filters import day
+from billtrack.presentation.filters import day
 
 MAX_KEY_NAME_LENGTH = 100
 AGAIN = "Load the page again."

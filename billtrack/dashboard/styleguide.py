@@ -15,7 +15,7 @@ from billtrack.accounts.users.permissions import Permission, Role, grantable_sco
 from billtrack.dashboard import samples
 from billtrack.dashboard.blueprint import dashboard
 from billtrack.dashboard.settings_forms import ApiKeyForm, PasswordForm, ProfileForm
-from billtrack.present.lines import sparkline
+from billtrack.presentation.lines import sparkline
 
 TOKENS = Path(__file__).parents[1] / "static" / "css" / "tokens.css"
 

@@ -25,7 +25,7 @@ from billtrack.platform.db import database_now
 from billtrack.platform.extensions import current_settings
 from billtrack.platform.installation.parts import get_database_state, list_workers
 from billtrack.platform.jobs.bell import queue_is_reachable
-from billtrack.present.sizes import file_size
+from billtrack.presentation.sizes import file_size
 
 
 @dashboard.get("/settings/health")

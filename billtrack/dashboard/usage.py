@@ -26,10 +26,10 @@ from billtrack.dashboard.ranges import Asked, bars, by_month, charted_days, usag
 from billtrack.dashboard.usage_export import MAX_XLSX_ROWS, csv_answer, xlsx_answer
 from billtrack.platform.extensions import current_calendar, current_settings
 from billtrack.platform.replica.reading import may_be_old
-from billtrack.present.drawings import Drawing
-from billtrack.present.filters import MeterView, base_unit, count, quantity, unit_suffix
-from billtrack.present.statements import meter_views
-from billtrack.present.usage import record_rows
+from billtrack.presentation.drawings import Drawing
+from billtrack.presentation.filters import MeterView, base_unit, count, quantity, unit_suffix
+from billtrack.presentation.statements import meter_views
+from billtrack.presentation.usage import record_rows
 from billtrack.usage.ingest import intake, schema
 from billtrack.usage.ingest.decide import IdempotencyConflict
 from billtrack.usage.records import queries

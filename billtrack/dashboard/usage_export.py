@@ -14,11 +14,11 @@ from flask import Response, stream_with_context
 from sqlalchemy.exc import DBAPIError
 
 from billtrack.accounts.users.permissions import Reach
-from billtrack.documents.tables import Cell, Column, Kind, Sheet, to_csv
 from billtrack.platform.extensions import current_calendar, current_settings
 from billtrack.platform.replica.reading import leave_replica, prefer_replica
-from billtrack.present.filters import MeterView
-from billtrack.present.usage import record_rows
+from billtrack.presentation.filters import MeterView
+from billtrack.presentation.tables import Cell, Column, Kind, Sheet, to_csv
+from billtrack.presentation.usage import record_rows
 from billtrack.usage.records import queries
 from billtrack.usage.records.queries import RecordFilter, RecordView
 

@@ -15,14 +15,14 @@ from billtrack.accounts.users.models import User
 from billtrack.accounts.users.permissions import Breadth, Reach
 from billtrack.billing.statements.as_json import statement_json
 from billtrack.core.money import format_minor
-from billtrack.documents.pdf import PdfRenderer
-from billtrack.documents.tables import to_csv, to_xlsx
 from billtrack.platform.config import Settings
 from billtrack.platform.extensions import db
 from billtrack.platform.jobs.queries import is_held
 from billtrack.platform.jobs.runner import Run, TryLater
 from billtrack.platform.replica.reading import read_all_stored, return_to_primary
 from billtrack.platform.storage.storage import Storage, StoredFile
+from billtrack.presentation.pdf.pdf import PdfRenderer
+from billtrack.presentation.tables import to_csv, to_xlsx
 from billtrack.reports.catalog import UsageReport, read_usage_report
 from billtrack.reports.models import Report
 from billtrack.reports.page import report_page

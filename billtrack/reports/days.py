@@ -11,7 +11,7 @@ from datetime import date
 from functools import partial
 
 from billtrack.core.periods import DateRange
-from billtrack.present.filters import MeterView, amount, number, unit_suffix
+from billtrack.presentation.filters import MeterView, amount, number, unit_suffix
 from billtrack.reports.catalog import UsageReport
 
 DIGIT, POINT = "\N{FIGURE SPACE}", "\N{PUNCTUATION SPACE}"

@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import render_template
 
-from billtrack.present.statements import has_content, meter_views, statement_view
+from billtrack.presentation.statements import has_content, meter_views, statement_view
 from billtrack.reports.catalog import UsageReport
 from billtrack.reports.chart import cost_by_day
 from billtrack.reports.days import days_of_use

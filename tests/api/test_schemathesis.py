@@ -25,7 +25,7 @@ from billtrack.accounts.credentials.api_keys import create_api_key
 from billtrack.accounts.users.permissions import Role
 from billtrack.api.v1.openapi import document
 from billtrack.platform.db import transaction
-from billtrack.present.api_reference import body_example, body_schema
+from billtrack.presentation.api_reference import body_example, body_schema
 from tests.cast import SYSTEM, Cast, Member, create_record, create_user
 from tests.effort import times
 

@@ -15,7 +15,7 @@ from werkzeug.test import TestResponse
 from billtrack.api.v1.openapi import document
 from billtrack.platform.db import transaction
 from billtrack.platform.jobs.models import Job
-from billtrack.present.api_reference import body_example, body_schema
+from billtrack.presentation.api_reference import body_example, body_schema
 from billtrack.usage.sources.writing import write_noted
 from tests.answers import assert_as_documented, faults
 from tests.cast import PASSWORD, Cast, create_user

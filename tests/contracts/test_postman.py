@@ -10,7 +10,7 @@ import pytest
 from apiflask import APIFlask
 
 from billtrack.api.v1.openapi import document
-from billtrack.present.postman import FIRST, LAST, collection
+from billtrack.presentation.postman import FIRST, LAST, collection
 from tests.answers import documented_path
 from tests.postman import FILE
 

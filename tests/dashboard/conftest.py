@@ -8,12 +8,12 @@ import pytest
 from apiflask import APIFlask
 from sqlalchemy import select
 
-from billtrack.documents.pdf import PdfRenderer
 from billtrack.platform.config import Settings
 from billtrack.platform.extensions import db
 from billtrack.platform.jobs.models import Job
 from billtrack.platform.jobs.operations import GROUP
 from billtrack.platform.jobs.runner import Handler, Runner
+from billtrack.presentation.pdf.pdf import PdfRenderer
 from billtrack.reports.build import UsageReportBuilder
 from billtrack.reports.operations import USAGE_REPORT
 

@@ -17,12 +17,12 @@ from pypdf import PdfReader
 
 from billtrack.accounts.users.models import User
 from billtrack.core.periods import Month
-from billtrack.documents.pdf import PdfRenderer
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import current_calendar, current_settings, db
 from billtrack.platform.jobs.models import Job
 from billtrack.platform.jobs.runner import Runner
-from billtrack.present.filters import money
+from billtrack.presentation.filters import money
+from billtrack.presentation.pdf.pdf import PdfRenderer
 from billtrack.reports.build import UsageReportBuilder
 from billtrack.reports.catalog import read_usage_report
 from billtrack.reports.models import Report

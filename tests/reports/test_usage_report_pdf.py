@@ -17,14 +17,14 @@ from sqlalchemy import select
 
 from billtrack.accounts.users.models import User
 from billtrack.core.periods import DateRange
-from billtrack.documents import pdf
-from billtrack.documents.pdf import PdfRenderer
 from billtrack.platform.config import Settings
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import db
 from billtrack.platform.jobs.models import Job
 from billtrack.platform.jobs.runner import Runner
 from billtrack.platform.storage.local import LocalStorage
+from billtrack.presentation.pdf import pdf
+from billtrack.presentation.pdf.pdf import PdfRenderer
 from billtrack.reports.build import UsageReportBuilder
 from billtrack.reports.models import Report
 from billtrack.reports.operations import USAGE_REPORT, request_report

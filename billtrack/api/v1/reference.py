@@ -9,7 +9,7 @@ from billtrack.accounts import access
 from billtrack.accounts.users.permissions import Permission
 from billtrack.api.v1.openapi import document
 from billtrack.platform.extensions import current_settings
-from billtrack.present.api_reference import reference
+from billtrack.presentation.api_reference import reference
 
 docs = Blueprint("docs", __name__)
 

@@ -12,12 +12,12 @@ from sqlalchemy import event
 
 from billtrack.accounts.users.permissions import Breadth, Reach
 from billtrack.core.periods import Month
-from billtrack.documents.pdf import PdfRenderer
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import current_calendar
 from billtrack.platform.jobs import operations
 from billtrack.platform.jobs.runner import Runner
 from billtrack.platform.replica import lag
+from billtrack.presentation.pdf.pdf import PdfRenderer
 from billtrack.reports.build import UsageReportBuilder
 from billtrack.reports.operations import USAGE_REPORT, request_report
 from billtrack.reports.queries import get_report

@@ -12,11 +12,11 @@ import pytest
 import billtrack
 from billtrack.billing.plans.standard import standard_charges
 from billtrack.billing.pricing.charges import Charge, parse_charge
-from billtrack.present import charts
-from billtrack.present.charts import Paper
-from billtrack.present.curves import tier_curve
-from billtrack.present.drawings import WHOLE, Drawing
-from billtrack.present.filters import MeterView
+from billtrack.presentation import charts
+from billtrack.presentation.charts import Paper
+from billtrack.presentation.curves import tier_curve
+from billtrack.presentation.drawings import WHOLE, Drawing
+from billtrack.presentation.filters import MeterView
 
 TOKENS = Path(billtrack.__file__).parent / "static" / "css" / "tokens.css"
 SVG = "{http://www.w3.org/2000/svg}"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from billtrack.accounts.users.queries import users_by_id
-from billtrack.present.filters import MeterView
+from billtrack.presentation.filters import MeterView
 from billtrack.usage.records.queries import RecordView
 
 

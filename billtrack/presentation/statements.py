@@ -12,7 +12,7 @@ from billtrack.billing.statements.queries import DailyCosts, UserStatement
 from billtrack.billing.statements.wording import describe
 from billtrack.core.money import format_exact
 from billtrack.core.periods import DateRange
-from billtrack.present.filters import MeterView
+from billtrack.presentation.filters import MeterView
 from billtrack.usage.records.models import Meter
 
 COLOURS = 4

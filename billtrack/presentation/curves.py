@@ -11,9 +11,9 @@ from markupsafe import Markup
 from billtrack.billing.pricing.charges import Charge
 from billtrack.billing.pricing.rating import Rated, rate
 from billtrack.core.money import minor_unit_places
-from billtrack.present.charts import BASE, TOP, Paper, _dotted, _Plot, _round_step
-from billtrack.present.drawings import WHOLE, Drawing, Key, Point, laid, path, stroke
-from billtrack.present.filters import MeterView, axis_text, bound, money
+from billtrack.presentation.charts import BASE, TOP, Paper, _dotted, _Plot, _round_step
+from billtrack.presentation.drawings import WHOLE, Drawing, Key, Point, laid, path, stroke
+from billtrack.presentation.filters import MeterView, axis_text, bound, money
 
 SAMPLES = 60  # points of a curve besides those where its price changes
 NEAR = 1000  # labels of the axis keep this far apart

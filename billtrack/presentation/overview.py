@@ -11,9 +11,9 @@ from typing import Any
 from billtrack.billing.month_totals.figures import MonthOverview, RankedCustomer
 from billtrack.core.money import minor_unit_places
 from billtrack.core.periods import Month
-from billtrack.present.charts import Chart, Series, daily_chart
-from billtrack.present.filters import MeterView, money
-from billtrack.present.lines import sparkline
+from billtrack.presentation.charts import Chart, Series, daily_chart
+from billtrack.presentation.filters import MeterView, money
+from billtrack.presentation.lines import sparkline
 
 TOP_CUSTOMERS = 6
 """Customers that are ranked; with several currencies, about as many in all."""

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from billtrack.documents.tokens import read_tokens
-from billtrack.present.filters import axis_text, day, day_short
+from billtrack.presentation.filters import axis_text, day, day_short
+from billtrack.presentation.pdf.tokens import read_tokens
 
 HEIGHT, TOP, BASE = 216, 8, 192  # of the drawing, its highest and its lowest line
 GUTTER = 44  # room for the labels of the axis on paper; pages leave it by a margin

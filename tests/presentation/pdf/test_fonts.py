@@ -14,9 +14,9 @@ import pytest
 from fontTools.ttLib import TTFont  # type: ignore[import-untyped]  # has none
 from pypdf import PdfReader
 
-from billtrack.documents import pdf
-from billtrack.documents.pdf import PdfRenderer, missing_font_packages
-from billtrack.documents.rendering import STATIC, render_pdf
+from billtrack.presentation.pdf import pdf
+from billtrack.presentation.pdf.pdf import PdfRenderer, missing_font_packages
+from billtrack.presentation.pdf.rendering import STATIC, render_pdf
 
 NAMES = {
     "Łódź Şişli Ñandú": "Inter-Print-Latin",
@@ -34,7 +34,7 @@ PAGE = '<html lang="en"><title>x</title><body><p>{name}</p><p><b>{name}</b> 42</
 
 RENDER = """
 import sys
-from billtrack.documents.rendering import render_pdf
+from billtrack.presentation.pdf.rendering import render_pdf
 sys.stdout.buffer.write(render_pdf(sys.stdin.read(), "same"))
 """
 NO_FONTS = """<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "urn:fontconfig:fonts.dtd">

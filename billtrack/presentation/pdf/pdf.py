@@ -18,8 +18,8 @@ import structlog
 from pebble import ProcessExpired, ProcessPool
 
 from billtrack.core.errors import BilltrackError, UnavailableError
-from billtrack.documents import rendering
 from billtrack.platform.metrics.counting import count_rendering
+from billtrack.presentation.pdf import rendering
 
 log = structlog.get_logger(__name__)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from billtrack.present.charts import HEIGHT, Paper, _dotted
+from billtrack.presentation.charts import HEIGHT, Paper, _dotted
 
 WHOLE = 10_000  # the width of a drawing, in hundredths of per cent
 

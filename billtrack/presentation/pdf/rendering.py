@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 from xml.etree import ElementTree as ET
 
-from billtrack.documents.styles import share_styles
-from billtrack.documents.tokens import read_tokens, with_values
 from billtrack.platform.process import die_with_parent, settle
+from billtrack.presentation.pdf.styles import share_styles
+from billtrack.presentation.pdf.tokens import read_tokens, with_values
 
 if TYPE_CHECKING:
     from weasyprint import CSS, HTML

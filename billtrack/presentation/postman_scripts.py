@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator, Sequence
 
-from billtrack.present.postman_run import (
+from billtrack.presentation.postman_run import (
     FORGETS,
     GIVES,
     READY,

@@ -10,8 +10,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 import billtrack
-from billtrack.present import charts
-from billtrack.present.charts import Chart, Paper, Series
+from billtrack.presentation import charts
+from billtrack.presentation.charts import Chart, Paper, Series
 
 TOKENS = Path(billtrack.__file__).parent / "static" / "css" / "tokens.css"
 SVG = "{http://www.w3.org/2000/svg}"

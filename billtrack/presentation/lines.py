@@ -8,9 +8,18 @@ from datetime import date
 
 from markupsafe import Markup
 
-from billtrack.present.charts import BASE, TOP, Paper, Series, _dotted, _Plot
-from billtrack.present.drawings import WHOLE, Drawing, Key, Point, laid, path, stretched, stroke
-from billtrack.present.filters import day
+from billtrack.presentation.charts import BASE, TOP, Paper, Series, _dotted, _Plot
+from billtrack.presentation.drawings import (
+    WHOLE,
+    Drawing,
+    Key,
+    Point,
+    laid,
+    path,
+    stretched,
+    stroke,
+)
+from billtrack.presentation.filters import day
 
 SPARK_HEIGHT, SPARK_EDGE = 40, 4
 NOTHING = "–"

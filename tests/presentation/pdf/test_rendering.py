@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from pypdf import PdfReader
 
-from billtrack.documents.rendering import STATIC, render_pdf
+from billtrack.presentation.pdf.rendering import STATIC, render_pdf
 
 PAGE = (
     '<!DOCTYPE html><html lang="en"><head><title>Page</title>{head}</head>'

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from billtrack.documents import pdf
-from billtrack.documents.pdf import (
+from billtrack.presentation.pdf import pdf
+from billtrack.presentation.pdf.pdf import (
     PdfRenderer,
     RendererDied,
     RenderingTooLong,
     RenderingUnavailable,
     missing_packages,
 )
-from billtrack.documents.rendering import render_pdf
+from billtrack.presentation.pdf.rendering import render_pdf
 from tests.scenarios.harness import (
     Running,
     assert_all_end,
@@ -37,7 +37,7 @@ START, END = "<html><title>Page</title><body><table>", "</table></body></html>"
 ENDLESS = START + ROW * 30_000 + END
 
 RENDER_FOR_EVER = f"""
-from billtrack.documents.pdf import PdfRenderer
+from billtrack.presentation.pdf.pdf import PdfRenderer
 PdfRenderer(processes=1).render({START!r} + {ROW!r} * 30_000 + {END!r}, identifier="test")
 """
 

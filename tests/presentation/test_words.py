@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from billtrack.present.browsers import browser_name
-from billtrack.present.sizes import file_size
+from billtrack.presentation.browsers import browser_name
+from billtrack.presentation.sizes import file_size
 
 WINDOWS = "Mozilla/5.0 (Windows NT 10.0; Win64; x64)"
 MAC = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7)"

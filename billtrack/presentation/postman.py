@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from billtrack.present.api_reference import body_example, body_schema
-from billtrack.present.postman_run import (
+from billtrack.presentation.api_reference import body_example, body_schema
+from billtrack.presentation.postman_run import (
     BODIES,
     BY_THE_ACCOUNT,
     FIELDS,
@@ -26,7 +26,7 @@ from billtrack.present.postman_run import (
     TAKES_BACK,
     VARIABLES,
 )
-from billtrack.present.postman_scripts import after, before
+from billtrack.presentation.postman_scripts import after, before
 
 JsonDict = Mapping[str, Any]
 

@@ -11,8 +11,8 @@ from flask import Flask, render_template_string
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billtrack.present import filters
-from billtrack.present.filters import MeterView
+from billtrack.presentation import filters
+from billtrack.presentation.filters import MeterView
 
 CALLS = MeterView("api_calls", "API calls", "call", "call", 1, 1)
 UPTIME = MeterView("vm_uptime", "VM uptime", "second", "hour", 3600, 2)

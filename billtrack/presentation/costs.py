@@ -8,8 +8,8 @@ from functools import partial
 from billtrack.billing.statements.queries import DailyCosts
 from billtrack.core.money import minor_unit_places
 from billtrack.core.periods import DateRange
-from billtrack.present.charts import Chart, Paper, Series, daily_chart
-from billtrack.present.filters import MeterView, money
+from billtrack.presentation.charts import Chart, Paper, Series, daily_chart
+from billtrack.presentation.filters import MeterView, money
 
 
 def cost_chart(

@@ -9,10 +9,10 @@ from xml.etree import ElementTree as ET
 import pytest
 
 import billtrack
-from billtrack.present import charts
-from billtrack.present.charts import Paper, Series
-from billtrack.present.drawings import WHOLE, Drawing
-from billtrack.present.lines import SPARK_EDGE, SPARK_HEIGHT, Forecast, line_chart, sparkline
+from billtrack.presentation import charts
+from billtrack.presentation.charts import Paper, Series
+from billtrack.presentation.drawings import WHOLE, Drawing
+from billtrack.presentation.lines import SPARK_EDGE, SPARK_HEIGHT, Forecast, line_chart, sparkline
 
 TOKENS = Path(billtrack.__file__).parent / "static" / "css" / "tokens.css"
 SVG = "{http://www.w3.org/2000/svg}"
