@@ -23,6 +23,9 @@ from billtrack.app import create_app
 from billtrack.billing.month_totals.operations import refresh, refresh_past
 from billtrack.billing.statements.queries import Terms
 from billtrack.customers.erasure import ERASURE, Eraser
+from billtrack.documents.reports.build import UsageReportBuilder
+from billtrack.documents.reports.operations import USAGE_REPORT
+from billtrack.documents.reports.retention import keep_removing_old_files
 from billtrack.notifications.mail.operations import LETTER
 from billtrack.notifications.mail.sending import LetterSender
 from billtrack.platform.config import Settings
@@ -34,9 +37,6 @@ from billtrack.platform.jobs.bell import RUNNER, hush, mend_queue, queue_is_reac
 from billtrack.platform.jobs.operations import renew_leases, sweep
 from billtrack.platform.jobs.runner import Runner
 from billtrack.presentation.pdf.pdf import PdfRenderer, RenderingUnavailable
-from billtrack.reports.build import UsageReportBuilder
-from billtrack.reports.operations import USAGE_REPORT
-from billtrack.reports.retention import keep_removing_old_files
 from billtrack.usage.imports.operations import USAGE_IMPORT
 from billtrack.usage.imports.running import UsageImporter
 from billtrack.usage.sources.operations import (

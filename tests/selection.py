@@ -44,7 +44,7 @@ LONGEST = (
 
 NOT_FAST = (
     *("api", "browser", "client", "dashboard", "platform/replica", "scenarios"),
-    *("backups", "presentation/pdf", "provisioning", "reports", "security", "server", "services"),
+    *("backups", "presentation/pdf", "provisioning", "documents", "security", "server", "services"),
     *("accounts/access", "billing/month_totals", "platform/storage", "platform/test_engines.py"),
     *("platform/test_logs.py", "platform/test_pgbouncer.py", "platform/test_proxies.py"),
     *("test_bench.py", "test_cli.py", "test_services.py", "test_supervisor.py", "test_worker.py"),

@@ -11,8 +11,8 @@ from sqlalchemy import Connection, func, inspect, select, table
 
 from billtrack.backups.manifest import Totals, UsageTotal
 from billtrack.core.errors import InvalidError
+from billtrack.documents.reports.models import Report
 from billtrack.platform.installation.models import Installation
-from billtrack.reports.models import Report
 from billtrack.usage.records.models import KEY_PARTITIONS, Meter, UsageDaily, UsageRecord
 
 BILLION = 10**9

@@ -19,6 +19,7 @@ from billtrack.accounts.users.models import User
 from billtrack.accounts.users.operations import lock_removable_user, require_another_administrator
 from billtrack.accounts.users.permissions import Reach
 from billtrack.core.errors import ConflictError
+from billtrack.documents.reports.erasure import forget_files, remove_files
 from billtrack.notifications.mail.operations import erase_letters
 from billtrack.notifications.mail.queries import list_letters_about
 from billtrack.notifications.mail.sending import name_of
@@ -32,7 +33,6 @@ from billtrack.platform.jobs.models import Job
 from billtrack.platform.jobs.operations import enqueue
 from billtrack.platform.jobs.runner import Run, TryLater
 from billtrack.platform.storage.storage import Storage
-from billtrack.reports.erasure import forget_files, remove_files
 from billtrack.usage.erasure import erase_free_text, forget_refused, forget_rejected
 
 ERASURE = "erasure"

@@ -13,10 +13,10 @@ from sqlalchemy import Select, or_, select
 
 from billtrack.accounts.users.models import ApiKey, OneTimeLink, TokenFamily, User, UserSession
 from billtrack.billing.plans.models import Plan, PlanVersion, Subscription
+from billtrack.documents.reports.models import Report
 from billtrack.notifications.mail.models import Letter
 from billtrack.platform.audit.models import AuditEntry, AuditPersonalValue
 from billtrack.platform.jobs.models import Job
-from billtrack.reports.models import Report
 from billtrack.usage.imports.models import UsageImport
 from billtrack.usage.records.models import Meter, UsageDaily, UsageRecord
 from billtrack.usage.sources.models import RejectedRecord

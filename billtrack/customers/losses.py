@@ -8,9 +8,9 @@ from datetime import date
 from sqlalchemy import func, select
 
 from billtrack.accounts.users.models import ApiKey, UserSession
+from billtrack.documents.reports.erasure import count_files
 from billtrack.notifications.mail.models import Letter
 from billtrack.platform.extensions import db
-from billtrack.reports.erasure import count_files
 from billtrack.usage.records.models import UsageDaily
 
 

@@ -26,6 +26,7 @@ from billtrack.core.periods import Month
 from billtrack.dashboard.blueprint import dashboard
 from billtrack.dashboard.jobs import job_view
 from billtrack.dashboard.ranges import Asked, bars, by_month, customer_presets, read_asked
+from billtrack.documents.reports.queries import list_reports
 from billtrack.platform.extensions import current_calendar, current_settings
 from billtrack.presentation.curves import tier_curve
 from billtrack.presentation.drawings import Drawing
@@ -33,7 +34,6 @@ from billtrack.presentation.filters import MeterView, money, quantity, unit_suff
 from billtrack.presentation.filters import month as month_name
 from billtrack.presentation.lines import sparkline
 from billtrack.presentation.statements import has_content, meter_views, statement_view
-from billtrack.reports.queries import list_reports
 from billtrack.usage.records.meters import list_meters
 from billtrack.usage.records.queries import daily_totals
 

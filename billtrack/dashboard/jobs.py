@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
+from billtrack.documents.reports.queries import ReportView
 from billtrack.presentation.filters import day_range
-from billtrack.reports.queries import ReportView
 
 
 def job_view(view: ReportView, *, own: bool = False) -> dict[str, Any]:

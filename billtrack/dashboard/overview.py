@@ -27,6 +27,7 @@ from billtrack.dashboard.blueprint import dashboard
 from billtrack.dashboard.jobs import job_view
 from billtrack.dashboard.journal import silent_sources
 from billtrack.dashboard.periods import MONTHS_OFFERED, read_month
+from billtrack.documents.reports.queries import ReportView, list_reports
 from billtrack.platform.extensions import current_calendar, current_settings
 from billtrack.platform.installation.queries import has_demo_data
 from billtrack.platform.replica.reading import may_be_old
@@ -40,7 +41,6 @@ from billtrack.presentation.overview import (
 )
 from billtrack.presentation.statements import meter_views
 from billtrack.presentation.usage import record_rows
-from billtrack.reports.queries import ReportView, list_reports
 from billtrack.usage.records import queries as usage
 from billtrack.usage.records.meters import list_meters
 from billtrack.usage.records.queries import RecordFilter, RecordView

@@ -17,13 +17,13 @@ from billtrack.dashboard.forms import CUSTOM_RANGE, GenerateReportForm
 from billtrack.dashboard.jobs import job_view
 from billtrack.dashboard.numbers import read_number
 from billtrack.dashboard.periods import month_choices, read_month
+from billtrack.documents.reports import operations
+from billtrack.documents.reports.queries import ReportNotFound, get_report, list_reports
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import current_calendar
 from billtrack.platform.jobs.operations import retry
 from billtrack.platform.limits import Budget
 from billtrack.platform.storage.storage import DocumentGone, Storage
-from billtrack.reports import operations
-from billtrack.reports.queries import ReportNotFound, get_report, list_reports
 
 PAGE_SIZE = 25
 ALL_CUSTOMERS = "all"

@@ -29,6 +29,7 @@ from billtrack.billing.month_totals.models import MonthSummary
 from billtrack.billing.plans.models import Subscription
 from billtrack.core.errors import ConflictError
 from billtrack.core.periods import BillingCalendar, Month
+from billtrack.documents.reports.models import Report
 from billtrack.notifications.mail.models import Letter
 from billtrack.platform import audit
 from billtrack.platform.audit.models import AuditEntry
@@ -40,7 +41,6 @@ from billtrack.platform.installation.queries import find_installation
 from billtrack.platform.jobs.models import Job
 from billtrack.platform.storage.storage import Storage
 from billtrack.provisioning.demo import demo_emails
-from billtrack.reports.models import Report
 from billtrack.usage.imports.models import RefusedLine, UsageImport
 from billtrack.usage.records.models import UsageDaily, UsageKey, UsageMonthly, UsageRecord
 from billtrack.usage.sources.models import RejectedRecord, UsageSource, UsageSourceHour

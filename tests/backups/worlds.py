@@ -16,12 +16,12 @@ from billtrack.backups.manifest import Manifest
 from billtrack.backups.restoring import Restored, restore_backup
 from billtrack.backups.taking import take_backup
 from billtrack.core.periods import DateRange
+from billtrack.documents.reports.models import Report
+from billtrack.documents.reports.operations import request_report
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import current_settings, db, metadata
 from billtrack.platform.jobs.models import Job
 from billtrack.platform.storage.storage import Storage
-from billtrack.reports.models import Report
-from billtrack.reports.operations import request_report
 from tests.cast import SYSTEM, Cast
 
 

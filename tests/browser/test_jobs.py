@@ -10,9 +10,9 @@ from playwright.sync_api import Page, Request, expect
 
 from billtrack.accounts.users.permissions import Role
 from billtrack.core.periods import Month
+from billtrack.documents.reports.operations import request_report
 from billtrack.platform.db import transaction
 from billtrack.platform.jobs import operations as jobs
-from billtrack.reports.operations import request_report
 from tests.browser.conftest import Open, Visit
 from tests.browser.looks import find_faults
 from tests.browser.sites import Workshop

@@ -16,6 +16,8 @@ from billtrack.accounts.users.operations import AccountErased, LastAdministrator
 from billtrack.accounts.users.permissions import Breadth, Reach
 from billtrack.customers import erasure
 from billtrack.customers.erasure import ERASURE, OwnErasure, erase_account
+from billtrack.documents.reports.models import Report
+from billtrack.documents.reports.operations import USAGE_REPORT
 from billtrack.platform.audit import Actor
 from billtrack.platform.audit.models import AuditEntry
 from billtrack.platform.audit.verification import verify as verify_log
@@ -24,8 +26,6 @@ from billtrack.platform.extensions import current_calendar, db
 from billtrack.platform.jobs.models import Job
 from billtrack.platform.storage.local import LocalStorage
 from billtrack.platform.storage.storage import StoredFile
-from billtrack.reports.models import Report
-from billtrack.reports.operations import USAGE_REPORT
 from billtrack.usage.records.verification import verify
 from tests.cast import SYSTEM, Cast
 from tests.customers import people

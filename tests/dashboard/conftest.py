@@ -8,14 +8,14 @@ import pytest
 from apiflask import APIFlask
 from sqlalchemy import select
 
+from billtrack.documents.reports.build import UsageReportBuilder
+from billtrack.documents.reports.operations import USAGE_REPORT
 from billtrack.platform.config import Settings
 from billtrack.platform.extensions import db
 from billtrack.platform.jobs.models import Job
 from billtrack.platform.jobs.operations import GROUP
 from billtrack.platform.jobs.runner import Handler, Runner
 from billtrack.presentation.pdf.pdf import PdfRenderer
-from billtrack.reports.build import UsageReportBuilder
-from billtrack.reports.operations import USAGE_REPORT
 
 RunJobs = Callable[..., None]
 

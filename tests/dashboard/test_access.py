@@ -9,10 +9,10 @@ import pytest
 from apiflask import APIFlask
 
 from billtrack.accounts.users.models import ApiKey, TokenFamily, UserSession
+from billtrack.documents.reports.models import Report
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import db
 from billtrack.platform.jobs.models import Job
-from billtrack.reports.models import Report
 from billtrack.usage.records.models import UsageRecord
 from tests.cast import Cast, Member, create_import, create_record, create_refused
 from tests.dashboard.conftest import RunJobs

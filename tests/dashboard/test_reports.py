@@ -12,10 +12,10 @@ from pypdf import PdfReader
 
 from billtrack.core.errors import InvalidError
 from billtrack.core.periods import Month
+from billtrack.documents.reports.models import Report
 from billtrack.platform.extensions import current_calendar, db
 from billtrack.platform.jobs.models import Job
 from billtrack.platform.jobs.runner import Run
-from billtrack.reports.models import Report
 from tests.cast import Cast, Member, create_record, create_user
 from tests.dashboard.conftest import RunJobs
 from tests.dashboard.page import Page, Visitor, count, text_of

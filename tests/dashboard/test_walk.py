@@ -16,10 +16,10 @@ from billtrack.accounts.access import PERMISSION_ATTRIBUTE
 from billtrack.accounts.users.models import User
 from billtrack.accounts.users.permissions import Role, granted
 from billtrack.core.periods import Month
+from billtrack.documents.reports.operations import request_report
 from billtrack.platform.audit import Actor
 from billtrack.platform.db import transaction
 from billtrack.platform.jobs.models import Job
-from billtrack.reports.operations import request_report
 from tests.cast import (
     PASSWORD,
     Cast,

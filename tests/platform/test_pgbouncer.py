@@ -16,11 +16,11 @@ from werkzeug.test import TestResponse
 from billtrack.accounts.users.permissions import Role
 from billtrack.app import create_app
 from billtrack.core.periods import Month
+from billtrack.documents.reports.operations import request_report
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import current_calendar, db
 from billtrack.platform.jobs import operations
 from billtrack.provisioning.initialise import initialise
-from billtrack.reports.operations import request_report
 from billtrack.usage.ingest.intake import submit
 from billtrack.usage.records.models import UsageDaily, UsageRecord
 from billtrack.usage.records.submissions import UsageInput

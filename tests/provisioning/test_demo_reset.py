@@ -23,6 +23,8 @@ from billtrack.accounts.users.queries import find_user_by_email
 from billtrack.billing.customers import open_account
 from billtrack.billing.plans.operations import create_plan
 from billtrack.core.periods import Month
+from billtrack.documents.reports.models import Report
+from billtrack.documents.reports.operations import request_report
 from billtrack.notifications import mail
 from billtrack.notifications.mail.operations import Recipient
 from billtrack.platform import audit
@@ -37,8 +39,6 @@ from billtrack.platform.storage.object_storage import StorageUnavailable
 from billtrack.platform.storage.storage import DocumentGone, Storage
 from billtrack.provisioning.demo import load_demo
 from billtrack.provisioning.demo_reset import DemoInUse, remove_demo
-from billtrack.reports.models import Report
-from billtrack.reports.operations import request_report
 from billtrack.usage.imports.models import RefusedLine
 from billtrack.usage.imports.operations import request_import, store_file
 from billtrack.usage.ingest.intake import submit_one

@@ -12,11 +12,11 @@ from billtrack.accounts.users.models import User
 from billtrack.accounts.users.permissions import Role
 from billtrack.accounts.users.queries import find_user_by_email
 from billtrack.core.periods import DateRange
+from billtrack.documents.reports.models import Report
+from billtrack.documents.reports.operations import request_report
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import db
 from billtrack.platform.jobs.models import Job
-from billtrack.reports.models import Report
-from billtrack.reports.operations import request_report
 from billtrack.usage.ingest.intake import submit
 from billtrack.usage.records.submissions import UsageInput
 from tests.cast import SYSTEM, Member, create_user, terms

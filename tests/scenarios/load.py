@@ -13,8 +13,8 @@ from typing import Any
 from sqlalchemy import select
 
 from billtrack.accounts.users.permissions import Role
+from billtrack.documents.reports.models import Report
 from billtrack.platform.extensions import db
-from billtrack.reports.models import Report
 from tests.scenarios.accounts import Account, create_account
 from tests.scenarios.books import Usage, assert_books_agree
 from tests.scenarios.harness import Answer, Installation, Running, eventually

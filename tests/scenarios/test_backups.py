@@ -13,10 +13,10 @@ import pytest
 from flask import current_app
 from sqlalchemy import select
 
+from billtrack.documents.reports.models import Report
 from billtrack.platform.db import transaction
 from billtrack.platform.jobs.models import Job
 from billtrack.platform.storage.storage import Storage
-from billtrack.reports.models import Report
 from tests.scenarios.harness import Installation, Running, eventually
 from tests.scenarios.jobs import (
     create_busy_customer,

@@ -18,11 +18,11 @@ from billtrack.api.v1.idempotency import create_once
 from billtrack.api.v1.schemas import BillingDate, Body, MonthText, current_month, read_period
 from billtrack.core.errors import InvalidError
 from billtrack.core.periods import DateRange
+from billtrack.documents.reports import operations, queries
+from billtrack.documents.reports.queries import ReportView
 from billtrack.platform.idempotency import Answer
 from billtrack.platform.limits import Budget
 from billtrack.platform.request_head import MAX_LIST_BODY, accepts_body
-from billtrack.reports import operations, queries
-from billtrack.reports.queries import ReportView
 from billtrack.usage.ingest.fields import Id
 
 MAX_USERS = 10_000

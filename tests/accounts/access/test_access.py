@@ -27,11 +27,11 @@ from billtrack.billing.plans.operations import (
     subscribe,
 )
 from billtrack.core.periods import Month
+from billtrack.documents.reports.operations import request_report
 from billtrack.platform.audit import Actor
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import current_calendar, db
 from billtrack.platform.jobs.models import Job
-from billtrack.reports.operations import request_report
 from billtrack.usage.sources.writing import write_noted
 from tests.cast import SYSTEM, Cast, Member, as_person, create_import, create_record, create_refused
 

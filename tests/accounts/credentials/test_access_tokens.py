@@ -23,10 +23,10 @@ from billtrack.accounts.users.models import TokenFamily, User
 from billtrack.accounts.users.passwords import hash_password
 from billtrack.accounts.users.permissions import Breadth, Reach, Role
 from billtrack.core.periods import Month
+from billtrack.documents.reports.operations import request_report
 from billtrack.platform.config import Settings
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import current_calendar
-from billtrack.reports.operations import request_report
 from tests.cast import PASSWORD, SYSTEM, Member, create_user
 from tests.conftest import SECRET, make_settings
 

@@ -12,15 +12,15 @@ from sqlalchemy import event
 
 from billtrack.accounts.users.permissions import Breadth, Reach
 from billtrack.core.periods import Month
+from billtrack.documents.reports.build import UsageReportBuilder
+from billtrack.documents.reports.operations import USAGE_REPORT, request_report
+from billtrack.documents.reports.queries import get_report
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import current_calendar
 from billtrack.platform.jobs import operations
 from billtrack.platform.jobs.runner import Runner
 from billtrack.platform.replica import lag
 from billtrack.presentation.pdf.pdf import PdfRenderer
-from billtrack.reports.build import UsageReportBuilder
-from billtrack.reports.operations import USAGE_REPORT, request_report
-from billtrack.reports.queries import get_report
 from tests.cast import SYSTEM, create_record
 from tests.platform.replica.conftest import Site
 

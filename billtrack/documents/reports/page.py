@@ -8,10 +8,10 @@ from typing import Any
 
 from flask import render_template
 
+from billtrack.documents.reports.catalog import UsageReport
+from billtrack.documents.reports.chart import cost_by_day
+from billtrack.documents.reports.days import days_of_use
 from billtrack.presentation.statements import has_content, meter_views, statement_view
-from billtrack.reports.catalog import UsageReport
-from billtrack.reports.chart import cost_by_day
-from billtrack.reports.days import days_of_use
 
 
 def report_page(report: UsageReport) -> str:

@@ -10,8 +10,8 @@ from fractions import Fraction
 from billtrack.billing.pricing.lines import Line
 from billtrack.billing.statements.wording import describe
 from billtrack.core.money import format_exact, format_minor, minor_unit_places
+from billtrack.documents.reports.catalog import UsageReport
 from billtrack.presentation.tables import Cell, Column, Kind, Sheet
-from billtrack.reports.catalog import UsageReport
 
 Row = list[Cell]
 

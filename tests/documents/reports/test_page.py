@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from billtrack.reports.page import _direction
+from billtrack.documents.reports.page import _direction
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from billtrack.accounts.users.models import User
 from billtrack.billing.plans.queries import plan_on
 from billtrack.billing.statements.queries import DailyCosts, Terms, UserStatement, read_given
 from billtrack.core.periods import BillingCalendar, DateRange
+from billtrack.documents.reports.models import Report
 from billtrack.platform.config import Settings
-from billtrack.reports.models import Report
 from billtrack.usage.records.meters import list_meters
 from billtrack.usage.records.models import Meter
 

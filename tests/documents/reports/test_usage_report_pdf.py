@@ -17,6 +17,9 @@ from sqlalchemy import select
 
 from billtrack.accounts.users.models import User
 from billtrack.core.periods import DateRange
+from billtrack.documents.reports.build import UsageReportBuilder
+from billtrack.documents.reports.models import Report
+from billtrack.documents.reports.operations import USAGE_REPORT, request_report
 from billtrack.platform.config import Settings
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import db
@@ -25,9 +28,6 @@ from billtrack.platform.jobs.runner import Runner
 from billtrack.platform.storage.local import LocalStorage
 from billtrack.presentation.pdf import pdf
 from billtrack.presentation.pdf.pdf import PdfRenderer
-from billtrack.reports.build import UsageReportBuilder
-from billtrack.reports.models import Report
-from billtrack.reports.operations import USAGE_REPORT, request_report
 from billtrack.usage.ingest.intake import submit
 from billtrack.usage.records.submissions import UsageInput
 from tests.cast import SYSTEM, Cast, create_record, create_user, terms

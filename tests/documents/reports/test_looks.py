@@ -23,12 +23,12 @@ from billtrack.billing.plans.operations import (
 )
 from billtrack.billing.pricing.charges import parse_charge
 from billtrack.core.periods import DateRange
+from billtrack.documents.reports.catalog import read_usage_report
+from billtrack.documents.reports.operations import request_report
+from billtrack.documents.reports.page import report_page
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import current_settings
 from billtrack.presentation.pdf.rendering import _looks, _page
-from billtrack.reports.catalog import read_usage_report
-from billtrack.reports.operations import request_report
-from billtrack.reports.page import report_page
 from billtrack.usage.ingest.intake import submit
 from billtrack.usage.records.submissions import UsageInput
 from tests.cast import SYSTEM, Cast, terms

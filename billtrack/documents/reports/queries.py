@@ -11,10 +11,10 @@ from billtrack.accounts.users.models import User
 from billtrack.accounts.users.permissions import Breadth, Reach
 from billtrack.core.errors import NotFoundError
 from billtrack.core.periods import DateRange, Month
+from billtrack.documents.reports.models import Report
 from billtrack.platform.extensions import db
 from billtrack.platform.jobs.models import Job
 from billtrack.platform.jobs.operations import GROUP
-from billtrack.reports.models import Report
 
 
 class ReportNotFound(NotFoundError):

@@ -8,11 +8,11 @@ from datetime import datetime
 from billtrack.accounts.users.models import User
 from billtrack.core.errors import InvalidError
 from billtrack.core.periods import DateRange
+from billtrack.documents.reports.models import Report
 from billtrack.platform import audit
 from billtrack.platform.extensions import db
 from billtrack.platform.jobs.models import Job
 from billtrack.platform.jobs.operations import GROUP, enqueue
-from billtrack.reports.models import Report
 
 USAGE_REPORT = "usage_report"
 FORMATS = ("pdf", "csv", "xlsx", "json")

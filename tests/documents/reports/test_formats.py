@@ -17,16 +17,16 @@ from pypdf import PdfReader
 
 from billtrack.accounts.users.models import User
 from billtrack.core.periods import Month
+from billtrack.documents.reports.build import UsageReportBuilder
+from billtrack.documents.reports.catalog import read_usage_report
+from billtrack.documents.reports.models import Report
+from billtrack.documents.reports.operations import FORMATS, USAGE_REPORT, request_report
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import current_calendar, current_settings, db
 from billtrack.platform.jobs.models import Job
 from billtrack.platform.jobs.runner import Runner
 from billtrack.presentation.filters import money
 from billtrack.presentation.pdf.pdf import PdfRenderer
-from billtrack.reports.build import UsageReportBuilder
-from billtrack.reports.catalog import read_usage_report
-from billtrack.reports.models import Report
-from billtrack.reports.operations import FORMATS, USAGE_REPORT, request_report
 from tests.cast import SYSTEM, Cast, create_record, create_user
 
 pytestmark = pytest.mark.one_database

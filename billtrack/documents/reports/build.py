@@ -15,6 +15,11 @@ from billtrack.accounts.users.models import User
 from billtrack.accounts.users.permissions import Breadth, Reach
 from billtrack.billing.statements.as_json import statement_json
 from billtrack.core.money import format_minor
+from billtrack.documents.reports.catalog import UsageReport, read_usage_report
+from billtrack.documents.reports.models import Report
+from billtrack.documents.reports.page import report_page
+from billtrack.documents.reports.queries import filename_of, get_report
+from billtrack.documents.reports.sheets import flat_sheet, workbook_sheets
 from billtrack.platform.config import Settings
 from billtrack.platform.extensions import db
 from billtrack.platform.jobs.queries import is_held
@@ -23,11 +28,6 @@ from billtrack.platform.replica.reading import read_all_stored, return_to_primar
 from billtrack.platform.storage.storage import Storage, StoredFile
 from billtrack.presentation.pdf.pdf import PdfRenderer
 from billtrack.presentation.tables import to_csv, to_xlsx
-from billtrack.reports.catalog import UsageReport, read_usage_report
-from billtrack.reports.models import Report
-from billtrack.reports.page import report_page
-from billtrack.reports.queries import filename_of, get_report
-from billtrack.reports.sheets import flat_sheet, workbook_sheets
 
 SOON_MADE_DAYS = 31
 """Up to so many days a report is there before anybody could see how far it is."""

@@ -13,10 +13,10 @@ from functools import cache
 from markupsafe import Markup
 
 from billtrack.core.money import minor_unit_places
+from billtrack.documents.reports.catalog import UsageReport
 from billtrack.presentation.charts import HAIRLINE, Paper, Series, _dotted, _Plot, read_paper
 from billtrack.presentation.filters import MeterView
 from billtrack.presentation.pdf.rendering import STATIC
-from billtrack.reports.catalog import UsageReport
 
 WIDTH = 480
 """Of the plot, in CSS pixels."""

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from sqlalchemy import func, select, update
 
+from billtrack.documents.reports.models import Report
 from billtrack.platform.db import end_read
 from billtrack.platform.extensions import db
 from billtrack.platform.jobs.models import OPEN_STATES, Job
 from billtrack.platform.storage.storage import Storage
-from billtrack.reports.models import Report
 
 
 def count_files(user_id: int) -> int:

@@ -11,8 +11,8 @@ from datetime import date
 from functools import partial
 
 from billtrack.core.periods import DateRange
+from billtrack.documents.reports.catalog import UsageReport
 from billtrack.presentation.filters import MeterView, amount, number, unit_suffix
-from billtrack.reports.catalog import UsageReport
 
 DIGIT, POINT = "\N{FIGURE SPACE}", "\N{PUNCTUATION SPACE}"
 """Spaces as wide as a digit (and a minus), and as a point or comma, in the font of figures."""

@@ -12,12 +12,12 @@ from sqlalchemy import Row, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from billtrack.core.errors import UnavailableError
+from billtrack.documents.reports.models import Report
 from billtrack.platform.config import Settings
 from billtrack.platform.db import end_read, transaction
 from billtrack.platform.extensions import db
 from billtrack.platform.jobs.models import Job
 from billtrack.platform.storage.storage import DocumentGone, Storage
-from billtrack.reports.models import Report
 from billtrack.usage.imports.retention import forget_old_imports
 
 log = structlog.get_logger(__name__)

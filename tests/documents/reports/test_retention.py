@@ -11,15 +11,15 @@ from apiflask import APIFlask
 from sqlalchemy import select
 
 from billtrack.core.periods import Month
+from billtrack.documents.reports.models import Report
+from billtrack.documents.reports.operations import request_report
+from billtrack.documents.reports.retention import remove_old_files
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import current_calendar, db
 from billtrack.platform.jobs.operations import claim, mark_completed
 from billtrack.platform.storage.local import LocalStorage
 from billtrack.platform.storage.object_storage import ObjectStorage, StorageUnavailable
 from billtrack.platform.storage.storage import DocumentGone, Storage, StoredFile
-from billtrack.reports.models import Report
-from billtrack.reports.operations import request_report
-from billtrack.reports.retention import remove_old_files
 from tests.cast import SYSTEM, Cast
 from tests.platform.storage.test_object_storage import endpoint, storage
 
@@ -152,7 +152,7 @@ def test_a_file_that_is_gone_already_is_no_failure(
 def test_more_than_one_batch_goes(
     cast: Cast, files: LocalStorage, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("billtrack.reports.retention.BATCH", 2)
+    monkeypatch.setattr("billtrack.documents.reports.retention.BATCH", 2)
     for _ in range(5):
         make_report(cast, files, finished_at=now - timedelta(days=DAYS + 1))
     assert remove_old_files(files, now=now, days=DAYS) == 5
