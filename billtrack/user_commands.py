@@ -12,10 +12,10 @@ from billtrack.accounts.users.permissions import Breadth, Reach
 from billtrack.accounts.users.queries import find_user_by_email
 from billtrack.app import create_app
 from billtrack.core.errors import InvalidError
-from billtrack.customers.erasure import erase_account
-from billtrack.customers.export import note_export, stream_export
 from billtrack.platform import audit
 from billtrack.platform.db import transaction
+from billtrack.privacy.erasure import erase_account
+from billtrack.privacy.export import note_export, stream_export
 from billtrack.terminal import Commands, confirm
 
 EVERYTHING = Reach(Breadth.ALL, 0)

@@ -22,7 +22,6 @@ from billtrack.accounts.sign_in.throttle import forget_old_tries
 from billtrack.app import create_app
 from billtrack.billing.month_totals.operations import refresh, refresh_past
 from billtrack.billing.statements.queries import Terms
-from billtrack.customers.erasure import ERASURE, Eraser
 from billtrack.documents.reports.build import UsageReportBuilder
 from billtrack.documents.reports.operations import USAGE_REPORT
 from billtrack.documents.reports.retention import keep_removing_old_files
@@ -37,6 +36,7 @@ from billtrack.platform.jobs.bell import RUNNER, hush, mend_queue, queue_is_reac
 from billtrack.platform.jobs.operations import renew_leases, sweep
 from billtrack.platform.jobs.runner import Runner
 from billtrack.presentation.pdf.pdf import PdfRenderer, RenderingUnavailable
+from billtrack.privacy.erasure import ERASURE, Eraser
 from billtrack.usage.imports.operations import USAGE_IMPORT
 from billtrack.usage.imports.running import UsageImporter
 from billtrack.usage.sources.operations import (

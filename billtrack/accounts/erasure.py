@@ -1,6 +1,6 @@
 """Put neutral markers in place of what the tables of this room say about a person.
 
-Only what has to do with the account itself; `billtrack.customers.erasure` has the whole. The
+Only what has to do with the account itself; `billtrack.privacy.erasure` has the whole. The
 caller owns the transaction, and every function may run again: what is gone stays gone.
 """
 

@@ -16,7 +16,6 @@ from billtrack.accounts.users.models import User
 from billtrack.accounts.users.permissions import Breadth, Permission, Role
 from billtrack.billing.customers import change_role
 from billtrack.core.errors import ConflictError, InvalidError
-from billtrack.customers.erasure import find_erasure
 from billtrack.dashboard.account_forms import AccountDetailsForm
 from billtrack.dashboard.accounts import ROLES, account_view, role_choices
 from billtrack.dashboard.blueprint import dashboard
@@ -24,6 +23,7 @@ from billtrack.dashboard.forms import show_error
 from billtrack.dashboard.settings import render_section
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import current_calendar
+from billtrack.privacy.erasure import find_erasure
 
 
 @dashboard.get("/settings/accounts/<id:user_id>")

@@ -13,15 +13,15 @@ from billtrack.accounts.users.models import User
 from billtrack.accounts.users.operations import LastAdministrator
 from billtrack.accounts.users.permissions import Permission, Role
 from billtrack.accounts.users.queries import get_user
-from billtrack.customers.erasure import OwnErasure, erase_account
-from billtrack.customers.export import export_disposition, note_export, stream_export
-from billtrack.customers.losses import count_losses
 from billtrack.dashboard.account_forms import ErasureForm
 from billtrack.dashboard.accounts import ROLES
 from billtrack.dashboard.blueprint import dashboard
 from billtrack.dashboard.settings import render_section
 from billtrack.platform.db import transaction
 from billtrack.platform.limits import Budget
+from billtrack.privacy.erasure import OwnErasure, erase_account
+from billtrack.privacy.export import export_disposition, note_export, stream_export
+from billtrack.privacy.losses import count_losses
 
 
 @dashboard.post("/settings/accounts/<id:user_id>/export")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from billtrack.app import create_app
-from billtrack.customers.holdings import HOLDINGS
 from billtrack.platform.extensions import metadata
+from billtrack.privacy.personal_data import HOLDINGS
 from tests.conftest import make_settings
 
 # table → the file of an export that holds it, or why none does. What is added here must be
-# thought of in billtrack/customers/erasure.py, too.
+# thought of in billtrack/privacy/erasure.py, too.
 TABLES = {
     "api_keys": "api_keys",
     "audit_entries": "audit_entries",

@@ -20,13 +20,13 @@ from tests.selection import DATABASES, LONGEST, NOT_FAST, TESTS, database_of
 ROOT = TESTS.parent
 RACES = {"in_threads", "in_processes", "overlapping", "Barrier", "ThreadPoolExecutor", "Thread"}
 BOTH_ROOMS = {
-    *("backups", "billing", "customers", "express", "platform/jobs", "platform/replica"),
-    *("provisioning", "usage"),
+    *("backups", "billing", "express", "platform/jobs", "platform/replica"),
+    *("privacy", "provisioning", "usage"),
 }
 """Rooms of money, stored usage, totals, locks and copies."""
 
 STORES = (
-    *("billtrack.backups", "billtrack.customers", "billtrack.billing.statements"),
+    *("billtrack.backups", "billtrack.privacy", "billtrack.billing.statements"),
     *("billtrack.billing.month_totals", "billtrack.usage.ingest.intake"),
     *("billtrack.usage.records.verification", "tests.usage.racing"),
 )

@@ -25,7 +25,7 @@ USED = {
     "usage_records": {
         *STORE,
         "backups/totals.py",
-        "customers/holdings.py",
+        "privacy/personal_data.py",
         "provisioning/demo_journal.py",
         "provisioning/demo_reset.py",
         "usage/erasure.py",
@@ -39,8 +39,8 @@ USED = {
     "usage_daily": {
         *STORE,
         "backups/totals.py",
-        "customers/holdings.py",
-        "customers/losses.py",
+        "privacy/personal_data.py",
+        "privacy/losses.py",
         "provisioning/demo_reset.py",
         "billing/month_totals/reading.py",
         "usage/records/models.py",

@@ -8,8 +8,8 @@ from apiflask import APIFlask
 from billtrack.accounts.users.models import User
 from billtrack.platform.extensions import db
 from tests.cast import Cast, Member
-from tests.customers.people import unpack
 from tests.dashboard.page import Page, Visitor, text_of
+from tests.privacy.people import unpack
 
 pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
 RIGHT = "customer@test.example"

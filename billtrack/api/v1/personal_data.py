@@ -15,10 +15,10 @@ from billtrack.api.v1.blueprint import api
 from billtrack.api.v1.schemas import Body
 from billtrack.api.v1.users import UserOut, user_json
 from billtrack.core.errors import InvalidError
-from billtrack.customers.erasure import erase_account
-from billtrack.customers.export import export_disposition, note_export, stream_export
 from billtrack.platform.db import transaction
 from billtrack.platform.limits import Budget
+from billtrack.privacy.erasure import erase_account
+from billtrack.privacy.export import export_disposition, note_export, stream_export
 from billtrack.usage.ingest.fields import PlainText
 
 ZIP = "application/zip"

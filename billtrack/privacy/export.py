@@ -11,9 +11,9 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 from billtrack.accounts.users.models import User
 from billtrack.accounts.users.permissions import Reach
 from billtrack.accounts.users.queries import UserNotFound, find_user
-from billtrack.customers.holdings import HOLDINGS, Rows
 from billtrack.platform import audit
 from billtrack.platform.extensions import db
+from billtrack.privacy.personal_data import HOLDINGS, Rows
 
 BATCH = 1_000
 """Rows in memory at once."""

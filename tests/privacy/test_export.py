@@ -11,15 +11,15 @@ import pytest
 from apiflask import APIFlask
 from sqlalchemy import insert, select
 
-from billtrack.customers.export import stream_export
-from billtrack.customers.holdings import HOLDINGS
 from billtrack.platform.audit.models import AuditEntry
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import db
+from billtrack.privacy.export import stream_export
+from billtrack.privacy.personal_data import HOLDINGS
 from billtrack.usage.records.models import UsageRecord
 from tests.cast import Cast, create_record
-from tests.customers import people
-from tests.customers.people import unpack
+from tests.privacy import people
+from tests.privacy.people import unpack
 
 ON_SQLITE = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
 

@@ -21,7 +21,6 @@ from billtrack.accounts.sign_in.throttle import MOST_HERE
 from billtrack.accounts.users.models import User
 from billtrack.accounts.users.passwords import hash_password
 from billtrack.core.periods import Month
-from billtrack.customers.erasure import ERASURE, Eraser
 from billtrack.documents.reports.build import UsageReportBuilder
 from billtrack.documents.reports.operations import USAGE_REPORT
 from billtrack.notifications.mail.operations import LETTER
@@ -33,6 +32,7 @@ from billtrack.platform.jobs.models import Job
 from billtrack.platform.jobs.runner import Runner
 from billtrack.platform.storage.local import LocalStorage
 from billtrack.presentation.pdf.pdf import PdfRenderer
+from billtrack.privacy.erasure import ERASURE, Eraser
 from billtrack.usage.imports.models import RefusedLine, UsageImport
 from billtrack.usage.records.models import UsageDaily, UsageRecord
 from billtrack.usage.sources.models import RejectedRecord

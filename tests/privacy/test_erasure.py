@@ -14,8 +14,6 @@ from billtrack.accounts.lifecycle import reactivate_user
 from billtrack.accounts.users.models import User, UserSession
 from billtrack.accounts.users.operations import AccountErased, LastAdministrator
 from billtrack.accounts.users.permissions import Breadth, Reach
-from billtrack.customers import erasure
-from billtrack.customers.erasure import ERASURE, OwnErasure, erase_account
 from billtrack.documents.reports.models import Report
 from billtrack.documents.reports.operations import USAGE_REPORT
 from billtrack.platform.audit import Actor
@@ -26,10 +24,12 @@ from billtrack.platform.extensions import current_calendar, db
 from billtrack.platform.jobs.models import Job
 from billtrack.platform.storage.local import LocalStorage
 from billtrack.platform.storage.storage import StoredFile
+from billtrack.privacy import erasure
+from billtrack.privacy.erasure import ERASURE, OwnErasure, erase_account
 from billtrack.usage.records.verification import verify
 from tests.cast import SYSTEM, Cast
-from tests.customers import people
-from tests.customers.people import Person, books, places, run_jobs
+from tests.privacy import people
+from tests.privacy.people import Person, books, places, run_jobs
 from tests.usage.racing import in_threads
 
 ON_SQLITE = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
