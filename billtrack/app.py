@@ -12,10 +12,11 @@ from pydantic_core import from_json
 from billtrack import __version__
 from billtrack.accounts import access
 from billtrack.accounts.sign_in.sessions import LIFETIME
+from billtrack.api.health import health
+from billtrack.api.metrics import scrape
 from billtrack.api.v1 import api, openapi
 from billtrack.api.v1.reference import docs
 from billtrack.dashboard import dashboard
-from billtrack.health import health
 from billtrack.notifications.mail.transport import open_transport
 from billtrack.platform import http, limits
 from billtrack.platform.config import WEB_CONNECTIONS, Settings, load_settings
@@ -27,7 +28,6 @@ from billtrack.platform.metrics import counting
 from billtrack.platform.replica import reading
 from billtrack.platform.storage.opening import open_storage
 from billtrack.presentation.filters import register_filters
-from billtrack.scrape import scrape
 from billtrack.waiting import Places
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"

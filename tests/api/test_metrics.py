@@ -20,6 +20,7 @@ from werkzeug.test import TestResponse
 
 from billtrack.accounts.users.models import User
 from billtrack.accounts.users.permissions import Role
+from billtrack.api.metrics import _pids
 from billtrack.app import create_app
 from billtrack.billing.month_totals.operations import refresh
 from billtrack.billing.statements.queries import Terms
@@ -33,7 +34,6 @@ from billtrack.platform.jobs.models import Job
 from billtrack.platform.jobs.runner import Run, Runner
 from billtrack.platform.metrics.counting import count_rendering
 from billtrack.platform.metrics.sharing import VARIABLE
-from billtrack.scrape import _pids
 from tests.cast import SYSTEM, Cast, create_cast
 
 ROOT = Path(__file__).resolve().parents[2]
