@@ -5,13 +5,13 @@ from billtrack.platform.process import die_with_parent, settle
 die_with_parent()
 
 from billtrack.accounts.credentials import recent_keys  # noqa: E402 (a server's workers tie themselves first)
-from billtrack.app import create_app  # noqa: E402
-from billtrack.express.in_loop import loop_lane  # noqa: E402
+from billtrack.entrypoints.app import create_app  # noqa: E402
+from billtrack.entrypoints.server.adapter import ServerAdapter  # noqa: E402
+from billtrack.entrypoints.server.bodies import MIB  # noqa: E402
+from billtrack.entrypoints.server.fast_path.fast_path import loop_lane  # noqa: E402
+from billtrack.entrypoints.server.gate import AppGate  # noqa: E402
 from billtrack.platform.config import load_settings  # noqa: E402
 from billtrack.platform.logs import configure_logs  # noqa: E402
-from billtrack.server.adapter import ServerAdapter  # noqa: E402
-from billtrack.server.bodies import MIB  # noqa: E402
-from billtrack.server.gate import AppGate  # noqa: E402
 from billtrack.usage.sources.writing import keep_writing  # noqa: E402
 
 settings = load_settings()

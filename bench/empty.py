@@ -7,9 +7,9 @@ from wsgiref.types import WSGIEnvironment
 from flask import Flask, request
 from werkzeug.wrappers import Response
 
+from billtrack.entrypoints.server.adapter import Answer, ServerAdapter
 from billtrack.platform.process import die_with_parent
 from billtrack.platform.request_head import MAX_BODY
-from billtrack.server.adapter import Answer, ServerAdapter
 
 die_with_parent()  # as wsgi.py does: the servers of a bench are killed
 

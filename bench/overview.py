@@ -26,17 +26,17 @@ from bench.pages import open_browser
 from bench.places import Place
 from bench.run import Run
 from billtrack.accounts.users.permissions import Breadth, Reach
-from billtrack.app import create_app
 from billtrack.billing.month_totals.counting import count_month
 from billtrack.billing.month_totals.months import list_month_totals
 from billtrack.billing.month_totals.operations import refresh
 from billtrack.billing.month_totals.queries import get_overview, list_costs
 from billtrack.billing.statements.queries import Terms, read_given
 from billtrack.core.periods import DateRange, Month
+from billtrack.entrypoints.app import create_app
+from billtrack.entrypoints.setup.initialise import initialise
 from billtrack.platform.config import Settings
 from billtrack.platform.db import end_read, transaction
 from billtrack.platform.extensions import current_calendar, db
-from billtrack.provisioning.initialise import initialise
 from billtrack.usage.records.queries import RecordFilter, count_records, list_records
 from tests.billing.pricing.test_forecast import backtest
 from tests.conftest import make_settings

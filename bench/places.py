@@ -19,8 +19,8 @@ from sqlalchemy import make_url
 
 from bench.cpu import family
 from bench.load import Target
+from billtrack.entrypoints.supervisor import web_command
 from billtrack.platform.process import tied_command
-from billtrack.supervisor import web_command
 from tests.scenarios.accounts import Account
 from tests.scenarios.harness import BILLTRACK, Installation, assert_all_end, eventually
 from tests.services import GivenPostgresServer, PostgresServer, start_postgres, unique_name

@@ -33,11 +33,11 @@ from billtrack.documents.reports.catalog import read_usage_report
 from billtrack.documents.reports.models import Report
 from billtrack.documents.reports.operations import request_report
 from billtrack.documents.reports.page import report_page
+from billtrack.entrypoints.setup.initialise import initialise
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import db
 from billtrack.platform.jobs.models import Job
 from billtrack.presentation.pdf.pdf import PdfRenderer
-from billtrack.provisioning.initialise import initialise
 from billtrack.usage.ingest.intake import submit
 from billtrack.usage.records.submissions import UsageInput
 from tests.cast import SYSTEM, Member, create_user, terms

@@ -14,10 +14,10 @@ from argon2 import PasswordHasher
 from flask.testing import FlaskClient
 from pydantic import SecretStr
 
-from billtrack.app import create_app
+from billtrack.entrypoints.app import create_app
+from billtrack.entrypoints.setup.initialise import initialise
 from billtrack.platform.config import Settings
 from billtrack.platform.extensions import db
-from billtrack.provisioning.initialise import initialise
 from tests import selection
 from tests.cast import Cast, create_cast
 from tests.compiled import CompiledRule, CompiledTemplates

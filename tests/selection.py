@@ -31,23 +31,24 @@ LONGEST = (
     "conformance",
     "browser",
     "scenarios",
-    "test_worker.py",
+    "entrypoints/worker",
     "client",
     "platform/replica",
-    "backups",
+    "entrypoints/backups",
     "platform/test_pgbouncer.py",
-    "provisioning",
+    "entrypoints/setup",
     "presentation/pdf",
     "api",
 )
 """What takes longest for a file: begun first, so that all workers of pytest-xdist end together."""
 
 NOT_FAST = (
-    *("api", "browser", "client", "dashboard", "platform/replica", "scenarios"),
-    *("backups", "presentation/pdf", "provisioning", "documents", "security", "server", "services"),
-    *("accounts/access", "billing/month_totals", "platform/storage", "platform/test_engines.py"),
-    *("platform/test_logs.py", "platform/test_pgbouncer.py", "platform/test_proxies.py"),
-    *("test_bench.py", "test_cli.py", "test_services.py", "test_supervisor.py", "test_worker.py"),
+    *("accounts/access", "api", "billing/month_totals", "browser", "client", "dashboard"),
+    *("documents", "entrypoints/backups", "entrypoints/cli", "entrypoints/setup"),
+    *("entrypoints/server/test_adapter.py", "entrypoints/test_supervisor.py", "entrypoints/worker"),
+    *("platform/replica", "platform/storage", "platform/test_engines.py", "platform/test_logs.py"),
+    *("platform/test_pgbouncer.py", "platform/test_proxies.py", "presentation/pdf", "scenarios"),
+    *("security", "services", "test_bench.py", "test_services.py"),
 )
 """Rooms and modules that `--fast` leaves out: they start processes, or load whole pages."""
 

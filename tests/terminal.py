@@ -11,7 +11,7 @@ from functools import cache
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
-from billtrack import cli
+from billtrack.entrypoints.cli import main
 from tests.conftest import SECRET
 
 SETTINGS = ("BILLTRACK_", "DATABASE_URL", "REDIS_URL", "FLASK_")
@@ -66,11 +66,11 @@ def _run_command(
     sys.argv = ["billtrack", *arguments]
     with Path("out").open("w") as out, Path("err").open("w") as err:
         sys.stdout, sys.stderr = out, err
-        cli.main()
+        main.main()
 
 
 @cache
 def _processes() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["billtrack.cli"])
+    context.set_forkserver_preload(["billtrack.entrypoints.cli.main"])
     return context

@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from billtrack.app import create_app
+from billtrack.entrypoints.app import create_app
 from billtrack.platform.extensions import db
 from tests.cast import create_cast, create_record
 from tests.conftest import make_settings

@@ -34,7 +34,7 @@ from billtrack.platform.secrets import parse_keys, read_or_make, require_random
 MIN_SECRET_LENGTH, MIN_TOKEN_LENGTH = 32, 16
 
 WORKING_THREADS = 16
-"""Requests that one process of the web server works on at once, see `billtrack.waiting`."""
+"""Requests that one process of the web server works on at once, see `server.concurrency`."""
 
 WEB_CONNECTIONS, LOOP_CONNECTIONS = WORKING_THREADS + 2, 1
 """Connections to the database for its threads, with some to spare, and for its event loop."""

@@ -1,4 +1,4 @@
-"""Unbound extensions; `billtrack.app.create_app` binds them, nobody else."""
+"""Unbound extensions; `billtrack.entrypoints.app.create_app` binds them, nobody else."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from apiflask import APIFlask
 from pydantic import SecretStr
 from sqlalchemy import text
 
-from billtrack.app import create_app
+from billtrack.entrypoints.app import create_app
 from billtrack.platform.config import Settings
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import db

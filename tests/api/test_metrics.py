@@ -21,10 +21,10 @@ from werkzeug.test import TestResponse
 from billtrack.accounts.users.models import User
 from billtrack.accounts.users.permissions import Role
 from billtrack.api.metrics import _pids
-from billtrack.app import create_app
 from billtrack.billing.month_totals.operations import refresh
 from billtrack.billing.statements.queries import Terms
 from billtrack.core.errors import InvalidError
+from billtrack.entrypoints.app import create_app
 from billtrack.platform.config import ConfigError, Settings, load_settings
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import current_calendar, db

@@ -21,12 +21,12 @@ import pytest
 from apiflask import APIFlask
 from werkzeug.serving import make_server
 
-from billtrack.app import create_app
+from billtrack.entrypoints.app import create_app
+from billtrack.entrypoints.setup.initialise import initialise
+from billtrack.entrypoints.supervisor import PROJECT_DIR
 from billtrack.platform.config import Settings
 from billtrack.platform.extensions import db
 from billtrack.platform.process import tied_command
-from billtrack.provisioning.initialise import initialise
-from billtrack.supervisor import PROJECT_DIR
 from tests.conftest import make_settings
 from tests.services.processes import free_port
 
@@ -43,7 +43,7 @@ class Site:
 
     def billtrack(self, *arguments: str) -> str:
         """Run a command on the same data and return what it prints."""
-        command = [sys.executable, "-P", "-m", "billtrack.cli", *arguments]
+        command = [sys.executable, "-P", "-m", "billtrack.entrypoints.cli.main", *arguments]
         done = subprocess.run(
             command, env=self.environment, cwd=PROJECT_DIR, check=True, capture_output=True
         )
@@ -77,7 +77,7 @@ def run_demo(folder: Path) -> Iterator[Site]:
     log = folder / "log"
     with log.open("wb") as file:
         process = subprocess.Popen(
-            tied_command([sys.executable, "-P", "-m", "billtrack.cli", "up"]),
+            tied_command([sys.executable, "-P", "-m", "billtrack.entrypoints.cli.main", "up"]),
             env=environment,
             cwd=PROJECT_DIR,
             stdout=file,

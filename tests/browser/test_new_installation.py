@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 from billtrack.accounts.users.permissions import Role
-from billtrack.provisioning.initialise import setup_link
+from billtrack.entrypoints.setup.initialise import setup_link
 from tests.browser.conftest import Open, Visit
 from tests.browser.looks import find_faults
 from tests.browser.pages import BUILDERS_PAGES

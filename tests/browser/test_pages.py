@@ -9,7 +9,7 @@ from apiflask import APIFlask
 
 from billtrack.accounts.access import PERMISSION_ATTRIBUTE, PUBLIC
 from billtrack.accounts.users.permissions import Role, granted
-from billtrack.app import create_app
+from billtrack.entrypoints.app import create_app
 from tests.browser.pages import BUILDERS_PAGES, NO_PAGES, OPEN_PAGES, PAGES
 from tests.conftest import make_settings
 

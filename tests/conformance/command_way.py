@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from billtrack.usage_commands import import_usage
+from billtrack.entrypoints.cli.usage import import_usage
 from tests.conformance import hooks
 from tests.conformance.outcomes import ACCEPTED, CONFLICT, DUPLICATE, REFUSED, REJECTED, Outcome
 from tests.conformance.page_ways import CsvFile, csv_of

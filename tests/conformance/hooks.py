@@ -15,10 +15,10 @@ from apiflask import APIFlask
 from flask import request_started
 from sqlalchemy import select
 
-from billtrack import usage_commands
 from billtrack.accounts.credentials.api_keys import find_together
 from billtrack.api.v1 import usage_batches
-from billtrack.app import create_app
+from billtrack.entrypoints.app import create_app
+from billtrack.entrypoints.cli import usage
 from billtrack.platform import limits
 from billtrack.platform.db import end_read
 from billtrack.platform.extensions import db
@@ -30,7 +30,7 @@ from billtrack.usage.imports.running import UsageImporter
 from billtrack.usage.ingest.store import postgresql_copy, sqlite
 from billtrack.usage.records.meters import known_meters, meter_ids
 from billtrack.usage.sources.writing import write_noted
-from tests.express.loops import before
+from tests.entrypoints.server.fast_path.loops import before
 
 FRAMEWORK, LOOP = "framework", "event loop"
 PLAIN_READER, MODELS, LARGE = "plain reader", "models", "large batch"
@@ -122,7 +122,7 @@ def closing_apps_of_commands() -> Iterator[None]:
         return apps[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(usage_commands, "create_app", made)
+        patch.setattr(usage, "create_app", made)
         yield
     for app in apps:
         with app.app_context():

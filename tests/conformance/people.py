@@ -15,12 +15,12 @@ from apiflask import APIFlask
 from billtrack.accounts.credentials.api_keys import create_api_key
 from billtrack.accounts.users.models import User
 from billtrack.accounts.users.permissions import Role
-from billtrack.app import create_app
 from billtrack.billing.customers import open_account
+from billtrack.entrypoints.app import create_app
+from billtrack.entrypoints.setup.initialise import initialise
 from billtrack.platform.config import Settings
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import current_calendar, db
-from billtrack.provisioning.initialise import initialise
 from tests.cast import SYSTEM, Member
 from tests.conformance.records import BACKFILL_DAYS, RECORDS, Record
 from tests.conftest import make_settings

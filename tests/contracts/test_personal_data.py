@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from billtrack.app import create_app
+from billtrack.entrypoints.app import create_app
 from billtrack.platform.extensions import metadata
 from billtrack.privacy.personal_data import HOLDINGS
 from tests.conftest import make_settings

@@ -9,7 +9,7 @@ from apiflask import APIFlask
 
 from billtrack.accounts.access import PERMISSION_ATTRIBUTE, PUBLIC
 from billtrack.accounts.users.permissions import GRANTS, Permission
-from billtrack.app import create_app
+from billtrack.entrypoints.app import create_app
 from billtrack.platform.replica.reading import MAY_BE_OLD as REPLICA_MARK
 from tests.conftest import make_settings
 

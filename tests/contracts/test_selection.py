@@ -20,13 +20,13 @@ from tests.selection import DATABASES, LONGEST, NOT_FAST, TESTS, database_of
 ROOT = TESTS.parent
 RACES = {"in_threads", "in_processes", "overlapping", "Barrier", "ThreadPoolExecutor", "Thread"}
 BOTH_ROOMS = {
-    *("backups", "billing", "express", "platform/jobs", "platform/replica"),
-    *("privacy", "provisioning", "usage"),
+    *("billing", "entrypoints/backups", "entrypoints/server/fast_path", "entrypoints/setup"),
+    *("platform/jobs", "platform/replica", "privacy", "usage"),
 }
 """Rooms of money, stored usage, totals, locks and copies."""
 
 STORES = (
-    *("billtrack.backups", "billtrack.privacy", "billtrack.billing.statements"),
+    *("billtrack.entrypoints.backups", "billtrack.privacy", "billtrack.billing.statements"),
     *("billtrack.billing.month_totals", "billtrack.usage.ingest.intake"),
     *("billtrack.usage.records.verification", "tests.usage.racing"),
 )
@@ -142,7 +142,7 @@ def test_children_hear_signals_that_our_shell_ignores() -> None:
 import os, signal, sys
 for number in (signal.SIGINT, signal.SIGHUP):
     signal.signal(number, signal.SIG_IGN)
-test = "tests/test_supervisor.py::test_it_stops_cleanly_when_asked"
+test = "tests/entrypoints/test_supervisor.py::test_it_stops_cleanly_when_asked"
 os.execv(sys.executable, [sys.executable, "-m", "pytest", "-q", test])
 """
     done = subprocess.run(

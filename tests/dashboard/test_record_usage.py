@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from apiflask import APIFlask
 
-from billtrack.app import create_app
+from billtrack.entrypoints.app import create_app
+from billtrack.entrypoints.setup.initialise import initialise
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import db
-from billtrack.provisioning.initialise import initialise
 from billtrack.usage.records.models import UsageDaily, UsageKey, UsageMonthly, UsageRecord
 from tests.cast import Cast, create_cast
 from tests.conftest import make_settings

@@ -16,7 +16,7 @@ from billtrack.accounts.sign_in.second_factor_secrets import as_text, unseal
 from billtrack.accounts.sign_in.throttle import MOST_HERE
 from billtrack.accounts.users.models import RecoveryCode, SecondFactor, User, UserSession
 from billtrack.accounts.users.permissions import Role
-from billtrack.app import create_app
+from billtrack.entrypoints.app import create_app
 from billtrack.platform.audit.models import AuditEntry
 from billtrack.platform.config import Settings
 from billtrack.platform.db import transaction

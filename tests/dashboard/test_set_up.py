@@ -9,11 +9,11 @@ from apiflask import APIFlask
 
 from billtrack.accounts.users.models import User
 from billtrack.accounts.users.permissions import Role
+from billtrack.entrypoints.setup.initialise import setup_link
 from billtrack.platform.config import Settings
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import db
 from billtrack.platform.installation.operations import issue_setup_token
-from billtrack.provisioning.initialise import setup_link
 from tests.cast import PASSWORD, create_user
 from tests.dashboard.page import Page, Visitor, count
 

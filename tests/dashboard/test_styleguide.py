@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 import billtrack
 from billtrack.accounts.access import PERMISSION_ATTRIBUTE
 from billtrack.accounts.users.permissions import Permission
-from billtrack.app import create_app
+from billtrack.entrypoints.app import create_app
 from billtrack.platform.config import Settings
 from billtrack.platform.extensions import db
 from tests.cast import Cast, create_cast

@@ -28,7 +28,7 @@ print(json.dumps(jobs.fetchall()))
 KILL_WORKER = """
 import os, pathlib, signal
 for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
-    if path.read_bytes().endswith(b"billtrack.cli\\0worker\\0"):
+    if path.read_bytes().endswith(b"billtrack.entrypoints.cli.main\\0worker\\0"):
         os.kill(int(path.parent.name), signal.SIGKILL)
 """
 FIND_ZOMBIES = """

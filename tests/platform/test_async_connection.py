@@ -8,8 +8,8 @@ import psycopg
 import pytest
 from apiflask import APIFlask
 
-from billtrack.app import create_app
-from billtrack.express.in_loop import loop_lane
+from billtrack.entrypoints.app import create_app
+from billtrack.entrypoints.server.fast_path.fast_path import loop_lane
 from billtrack.platform import async_connection
 from billtrack.platform.async_connection import AnswerLost, LoopConnection
 from billtrack.platform.engines import Use

@@ -20,7 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
 from billtrack.accounts import access
-from billtrack.app import create_app
+from billtrack.entrypoints.app import create_app
 from billtrack.platform.config import WEB_CONNECTIONS
 from billtrack.platform.db import transaction
 from billtrack.platform.engines import NETWORK, Use, engine_options, loop_reading_engine

@@ -12,8 +12,8 @@ from flask.testing import FlaskClient
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from billtrack.app import create_app
 from billtrack.core.errors import UnavailableError
+from billtrack.entrypoints.app import create_app
 from tests.cast import Cast
 from tests.conftest import make_settings
 

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
+from billtrack.entrypoints.console import Screen
+from billtrack.entrypoints.supervisor import PROJECT_DIR
 from billtrack.platform.logs import OneWriter
-from billtrack.screen import Screen
-from billtrack.supervisor import PROJECT_DIR
 
 WORD = "s3cr3t-stub"
 KEY = "bt_live_" + "A1b2-C3d4_" * 3
@@ -30,7 +30,7 @@ import logging, sys, warnings
 from contextlib import suppress
 import structlog
 from sqlalchemy import text
-from billtrack.app import create_app
+from billtrack.entrypoints.app import create_app
 from billtrack.platform.config import load_settings
 from billtrack.platform.extensions import db
 from billtrack.platform.logs import configure_logs

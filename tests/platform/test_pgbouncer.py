@@ -14,13 +14,13 @@ from sqlalchemy import func, select, text
 from werkzeug.test import TestResponse
 
 from billtrack.accounts.users.permissions import Role
-from billtrack.app import create_app
 from billtrack.core.periods import Month
 from billtrack.documents.reports.operations import request_report
+from billtrack.entrypoints.app import create_app
+from billtrack.entrypoints.setup.initialise import initialise
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import current_calendar, db
 from billtrack.platform.jobs import operations
-from billtrack.provisioning.initialise import initialise
 from billtrack.usage.ingest.intake import submit
 from billtrack.usage.records.models import UsageDaily, UsageRecord
 from billtrack.usage.records.submissions import UsageInput

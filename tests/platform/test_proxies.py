@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from billtrack.accounts.users.models import UserSession
 from billtrack.accounts.users.permissions import Role
-from billtrack.app import create_app
+from billtrack.entrypoints.app import create_app
 from billtrack.platform.audit.models import AuditPersonalValue
 from billtrack.platform.extensions import db
 from tests.cast import PASSWORD, create_user, sign_in

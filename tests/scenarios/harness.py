@@ -24,14 +24,14 @@ from urllib.parse import urlencode
 import pytest
 from apiflask import APIFlask
 
-from billtrack.app import create_app
+from billtrack.entrypoints.app import create_app
 from billtrack.platform.config import Settings
 from billtrack.platform.extensions import db
 from billtrack.platform.process import tied_command
 from tests.conftest import make_settings
 from tests.services.processes import free_port
 
-BILLTRACK = [sys.executable, "-P", "-m", "billtrack.cli"]
+BILLTRACK = [sys.executable, "-P", "-m", "billtrack.entrypoints.cli.main"]
 PATIENCE = 120.0
 
 

@@ -193,7 +193,14 @@ def test_the_password_stands_on_no_command_line(
         "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}",
         "DATABASE_URL": url.replace("postgres@", "postgres:open-sesame@"),
     }
-    command = [sys.executable, "-P", "-m", "billtrack.cli", "backup", str(folder / "b.tar")]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "billtrack.entrypoints.cli.main",
+        "backup",
+        str(folder / "b.tar"),
+    ]
     subprocess.run(command, env=environment, capture_output=True, check=False)
     eventually((folder / "password").exists, "pg_dump")
     assert "open-sesame" not in (folder / "arguments").read_text()

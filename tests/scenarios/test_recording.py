@@ -93,8 +93,10 @@ def kill_web(stage: Stage) -> None:
 
 
 def kill_worker(stage: Stage) -> None:
-    eventually(lambda: stage.processes("billtrack.cli worker"), lambda: stage.site.up.text)
-    os.kill(stage.processes("billtrack.cli worker")[0], signal.SIGKILL)
+    eventually(
+        lambda: stage.processes("billtrack.entrypoints.cli.main worker"), lambda: stage.site.up.text
+    )
+    os.kill(stage.processes("billtrack.entrypoints.cli.main worker")[0], signal.SIGKILL)
 
 
 def kill_everything(stage: Stage) -> None:

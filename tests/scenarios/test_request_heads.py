@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from billtrack.accounts.users.permissions import Role
-from billtrack.app import create_app
+from billtrack.entrypoints.app import create_app
 from billtrack.platform.extensions import db
 from billtrack.platform.jobs.models import Job
 from billtrack.usage.records.models import UsageRecord

@@ -12,7 +12,7 @@ from itertools import product
 from billtrack.accounts.access import PERMISSION_ATTRIBUTE, PUBLIC
 from billtrack.accounts.credentials.key_format import API_KEY, new_secret
 from billtrack.accounts.users.permissions import Role
-from billtrack.app import create_app
+from billtrack.entrypoints.app import create_app
 from tests.cast import create_user
 from tests.scenarios.accounts import create_account
 from tests.scenarios.harness import Browser, Installation, eventually

@@ -12,8 +12,8 @@ from pypdf import PdfReader
 from sqlalchemy import func, select
 
 from billtrack.accounts.users.permissions import Role
+from billtrack.entrypoints.setup.demo import ACCOUNTS_FILE
 from billtrack.platform.extensions import db
-from billtrack.provisioning.demo import ACCOUNTS_FILE
 from billtrack.usage.records.models import UsageRecord
 from tests.scenarios.accounts import create_account
 from tests.scenarios.conftest import Site
@@ -92,7 +92,10 @@ def test_a_report_is_made_and_opens_for_who_may_see_it(site: Site, tmp_path: Pat
 def test_a_killed_worker_is_started_again(site: Site) -> None:
     def worker() -> int | None:
         pids = descendants(site.up.pid)
-        return next((pid for pid in pids if "billtrack.cli worker" in command_line(pid)), None)
+        return next(
+            (pid for pid in pids if "billtrack.entrypoints.cli.main worker" in command_line(pid)),
+            None,
+        )
 
     lost = worker()
     assert lost is not None

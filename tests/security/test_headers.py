@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from billtrack.app import create_app
+from billtrack.entrypoints.app import create_app
 from tests.conftest import make_settings
 
 PATHS = ("/sign-in", "/nothing", "/", "/api/v1/users", "/api/v1/health/live", "/docs/api")

@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import update
 
 from billtrack.accounts.users.models import ApiKey
-from billtrack.app import create_app
+from billtrack.entrypoints.app import create_app
 from billtrack.platform.config import ConfigError, load_settings
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import db

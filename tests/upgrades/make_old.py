@@ -21,9 +21,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from billtrack.app import create_app
+from billtrack.entrypoints.app import create_app
+from billtrack.entrypoints.setup.initialise import initialise
 from billtrack.platform.extensions import db
-from billtrack.provisioning.initialise import initialise
 from billtrack.usage.sources.writing import write_noted
 from tests.cast import Cast, Member, create_cast
 from tests.conftest import make_settings

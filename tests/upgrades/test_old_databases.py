@@ -19,11 +19,11 @@ from sqlalchemy import func, inspect, select, text
 from structlog.testing import capture_logs
 from werkzeug.test import TestResponse
 
-from billtrack.app import create_app
+from billtrack.entrypoints.app import create_app
+from billtrack.entrypoints.setup.initialise import initialise
 from billtrack.platform.config import Settings
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import current_calendar, db
-from billtrack.provisioning.initialise import initialise
 from billtrack.usage.records.models import (
     MAX_BIGINT,
     MAX_TOTAL,

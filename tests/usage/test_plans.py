@@ -17,7 +17,7 @@ from billtrack.usage.ingest.intake import submit, submit_one
 from billtrack.usage.ingest.store.postgresql_lookup import FEW
 from billtrack.usage.records.submissions import UsageInput
 from tests.cast import Cast, terms
-from tests.express.loops import before, see
+from tests.entrypoints.server.fast_path.loops import before, see
 
 pytestmark = pytest.mark.parametrize("settings", ["postgresql"], indirect=True)
 

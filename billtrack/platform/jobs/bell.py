@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 def bind(app: Flask, huey: Huey) -> None:
     """Make running a job the one task of this queue.
 
-    Only a worker has a runner; see `billtrack.worker`.
+    Only a worker has a runner; see `billtrack.entrypoints.worker.worker`.
     """
 
     def run_job(job_id: int) -> None:

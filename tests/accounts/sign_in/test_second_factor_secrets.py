@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from billtrack.accounts.sign_in import second_factor_secrets as secrets_of
-from billtrack.app import create_app
+from billtrack.entrypoints.app import create_app
 from tests.accounts.sign_in.telephone import Telephone
 from tests.conftest import make_settings
 

@@ -13,18 +13,18 @@ from apiflask import APIFlask
 from click.testing import CliRunner
 
 import billtrack
-from billtrack.account_commands import create_admin, create_user
 from billtrack.accounts.users import password_strength, passwords
 from billtrack.accounts.users.links import Purpose, send_link
 from billtrack.accounts.users.models import User
 from billtrack.accounts.users.passwords import hash_password, verify_password
 from billtrack.accounts.users.permissions import Role
 from billtrack.core.errors import InvalidError
+from billtrack.entrypoints.cli.accounts import create_admin, create_user
+from billtrack.entrypoints.setup.demo import load_demo
+from billtrack.entrypoints.setup.initialise import setup_link
 from billtrack.platform.db import transaction
 from billtrack.platform.engines import WRITES
 from billtrack.platform.extensions import db
-from billtrack.provisioning.demo import load_demo
-from billtrack.provisioning.initialise import setup_link
 from tests import cast as actors
 from tests.cast import PASSWORD, SYSTEM, Cast
 from tests.dashboard.page import Visitor
@@ -146,7 +146,7 @@ def test_an_account_by_api(cast: Cast, work: Work) -> None:
 def test_a_command(
     app: APIFlask, work: Work, monkeypatch: pytest.MonkeyPatch, command: Any
 ) -> None:
-    monkeypatch.setattr("billtrack.account_commands.create_app", lambda: app)
+    monkeypatch.setattr("billtrack.entrypoints.cli.accounts.create_app", lambda: app)
     arguments = ["--email", "eve@test.example", "--password-stdin"]
     arguments += ["--role", "manager"] if command is create_user else []
     result = CliRunner().invoke(command, arguments, input=f"{PASSWORD}\n")

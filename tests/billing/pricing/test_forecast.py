@@ -24,7 +24,7 @@ from billtrack.billing.pricing.forecast import (
 from billtrack.billing.pricing.parts import PricedSpan
 from billtrack.billing.pricing.statement import DailyUsage, Statement, price_statement
 from billtrack.core.periods import DateRange, Month
-from billtrack.provisioning.demo_usage import demo_customers, demo_first_day, usage_on
+from billtrack.entrypoints.setup.demo_usage import demo_customers, demo_first_day, usage_on
 from tests.work import calls_made
 
 METERS = ("api_calls", "vm_uptime", "cpu_time", "data_storage")

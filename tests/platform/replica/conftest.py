@@ -18,7 +18,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import text
 
 from billtrack.accounts import access
-from billtrack.app import create_app
+from billtrack.entrypoints.app import create_app
 from billtrack.platform.extensions import REPLICA, db
 from billtrack.platform.replica import lag
 from billtrack.platform.replica.lag import Replica

@@ -19,8 +19,8 @@ from sqlalchemy import event, text
 from structlog.testing import capture_logs
 
 from billtrack.accounts.users.permissions import Role
-from billtrack.app import create_app
-from billtrack.diagnosis import diagnose
+from billtrack.entrypoints.app import create_app
+from billtrack.entrypoints.cli.doctor import diagnose
 from billtrack.platform.extensions import db
 from billtrack.platform.replica.reading import COOKIE, may_be_old
 from billtrack.usage.ingest.intake import submit

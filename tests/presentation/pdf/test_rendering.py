@@ -74,7 +74,7 @@ def test_it_connects_to_nobody(listener: Listener, markup: str) -> None:
 
 @pytest.mark.parametrize("place", ["{secret}", "css/../../{name}", "{static}/../{name}"])
 def test_it_reads_no_other_file(place: str) -> None:
-    secret = STATIC.parent / "cli.py"
+    secret = STATIC.parent / "entrypoints" / "app.py"
     address = place.format(secret=secret.as_uri(), name=secret.name, static=STATIC.as_uri())
     page = PAGE.format(head=f'<link rel="attachment" href="{address}" />', body="")
     document = PdfReader(BytesIO(render_pdf(page, "test")))

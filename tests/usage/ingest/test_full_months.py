@@ -22,7 +22,7 @@ from billtrack.usage.records.outcomes import Outcome
 from billtrack.usage.records.submissions import Terms, UsageInput
 from tests.api.refusals import row_counts
 from tests.cast import SYSTEM, Cast
-from tests.express.loops import before, see
+from tests.entrypoints.server.fast_path.loops import before, see
 from tests.usage.racing import in_threads
 
 WRITERS = 16

@@ -18,13 +18,13 @@ from sqlalchemy.exc import DBAPIError
 
 from billtrack.accounts.users.models import User
 from billtrack.accounts.users.permissions import Breadth, Reach, Role
-from billtrack.app import create_app
 from billtrack.core.errors import InvalidError
 from billtrack.core.periods import BillingCalendar, Month
+from billtrack.entrypoints.app import create_app
+from billtrack.entrypoints.setup.initialise import initialise
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import current_calendar, db
 from billtrack.platform.installation.queries import TimezoneMismatch, require_timezone
-from billtrack.provisioning.initialise import initialise
 from billtrack.usage.ingest import store
 from billtrack.usage.ingest.intake import LARGE, submit
 from billtrack.usage.ingest.reversing import reverse

@@ -29,7 +29,7 @@ from billtrack.usage.records.queries import records_by_id
 from billtrack.usage.records.submissions import UsageInput
 from tests.api.refusals import row_counts
 from tests.cast import SYSTEM, Cast, Member, create_record, terms
-from tests.express.loops import LoopFirst, before, see
+from tests.entrypoints.server.fast_path.loops import LoopFirst, before, see
 from tests.scenarios.harness import eventually
 from tests.usage.faults import FAULTY, commits, fail_at_quantity
 from tests.usage.ingest.test_intake import assert_rollups_equal_records

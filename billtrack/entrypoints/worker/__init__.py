@@ -1,0 +1,1 @@
+"""The worker: runs jobs and periodic tasks in the background, and answers health checks."""
