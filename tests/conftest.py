@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from apiflask import APIFlask
 from argon2 import PasswordHasher
 from flask.testing import FlaskClient
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from billtrack.entrypoints.app import create_app
 from billtrack.entrypoints.setup.initialise import initialise
@@ -201,3 +202,17 @@ def _initialise(settings: Settings) -> None:
         initialise(settings, now=datetime.now(UTC))
         db.session.remove()
         db.engine.dispose()
+
+
+@pytest.fixture
+def logged(
+    capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> Iterator[Callable[[], str]]:
+    """All that is logged or printed, however another test has configured the logs."""
+    caplog.set_level("DEBUG")
+    with capture_logs() as events:
+
+        def text() -> str:
+            return f"{''.join(capfd.readouterr())}{caplog.text}{events}"
+
+        yield text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -194,16 +194,14 @@ def test_the_secret_is_in_no_address_but_the_first(app: APIFlask, ada: User) -> 
 
 
 def test_no_log_and_no_table_holds_the_secret(
-    app: APIFlask, ada: User, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    app: APIFlask, ada: User, logged: Callable[[], str]
 ) -> None:
-    caplog.set_level("DEBUG")
     link = reset_link(app)
     visitor = Visitor(app)
     choose(visitor, visitor.open(link))
-    out, err = capfd.readouterr()
-    secret = link.partition("token=")[2]
-    assert "/choose-password" in out + err + caplog.text
-    assert secret not in out + err + caplog.text
+    text, secret = logged(), link.partition("token=")[2]
+    assert "/choose-password" in text
+    assert secret not in text
     with db.engine.connect() as connection:
         for table in db.metadata.sorted_tables:
             assert secret not in str(connection.execute(table.select()).all()), table.name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from xml.etree.ElementTree import fromstring
 
@@ -10,7 +11,6 @@ import pytest
 from apiflask import APIFlask
 from pydantic import SecretStr
 from sqlalchemy import select, update
-from structlog.testing import capture_logs
 
 from billtrack.accounts.sign_in.second_factor_secrets import as_text, unseal
 from billtrack.accounts.sign_in.throttle import MOST_HERE
@@ -304,17 +304,12 @@ def test_with_another_secret_key_recovery_codes_go_on_working(
     assert db.session.scalar(select(UserSession.id).order_by(UserSession.id.desc()))
 
 
-def test_no_log_holds_secret_or_code(
-    visitor: Visitor, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level("DEBUG")
-    with capture_logs() as logs:
-        page, telephone = set_up(visitor)
-        visitor.request("GET", DRAWING)
-        code = telephone.code()
-        codes = codes_on(visitor.send(page, CONFIRM, {"code": code}))
-    out, err = capfd.readouterr()
-    said = out + err + caplog.text + repr(logs)
+def test_no_log_holds_secret_or_code(visitor: Visitor, logged: Callable[[], str]) -> None:
+    page, telephone = set_up(visitor)
+    visitor.request("GET", DRAWING)
+    code = telephone.code()
+    codes = codes_on(visitor.send(page, CONFIRM, {"code": code}))
+    said = logged()
     assert CONFIRM in said
     for text in (telephone.text, f"code={code}", f'"{code}"', *codes):
         assert text not in said
