@@ -7,7 +7,7 @@ snapshot and refuses writes, so that no page changes anything by accident.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -30,12 +30,10 @@ from sqlalchemy import (
     func,
     select,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import (
     DeclarativeBase,
-    InstrumentedAttribute,
     ORMExecuteState,
     Session,
     SessionTransaction,
@@ -252,19 +250,6 @@ def release_session(_error: BaseException | None) -> None:
     except OperationalError as error:
         log.warning("database_unavailable", error=str(error))
         db.session().invalidate()
-
-
-def insert_ignore(
-    model: type[Base], rows: Sequence[dict[str, Any]], *, returning: InstrumentedAttribute[Any]
-) -> list[Any]:
-    """Insert the rows whose keys are new; return one column of those that were inserted.
-
-    On PostgreSQL a row that another transaction is just inserting is waited for.
-    """
-    dialect = db.session.get_bind().dialect.name
-    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    statement = insert(model).on_conflict_do_nothing().returning(returning)
-    return list(db.session.scalars(statement, rows))
 
 
 @event.listens_for(Session, "before_flush")

@@ -13,8 +13,9 @@ from sqlalchemy import Index, Integer, LargeBinary, Text, delete, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from billtrack.core.errors import ConflictError
-from billtrack.platform.db import Base, JsonObject, UTCDateTime, insert_ignore
+from billtrack.platform.db import Base, JsonObject, UTCDateTime
 from billtrack.platform.extensions import current_settings, db
+from billtrack.platform.upsert import insert_ignore
 
 KEPT = timedelta(hours=24)
 

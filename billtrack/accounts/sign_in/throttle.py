@@ -17,14 +17,13 @@ from enum import StrEnum
 from hashlib import blake2b
 
 from sqlalchemy import case, delete, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from billtrack.accounts.users.models import SignInTry
 from billtrack.core.addresses import network_of
 from billtrack.core.errors import TooManyRequestsError
 from billtrack.platform import audit
-from billtrack.platform.driver import is_postgresql
 from billtrack.platform.extensions import db
+from billtrack.platform.upsert import upsert
 
 WINDOW = timedelta(minutes=15)
 MOST_HERE = 5
@@ -163,17 +162,17 @@ def _digest(*parts: str) -> bytes:
 
 
 def _add_one(subject: bytes, now: datetime) -> tuple[int, datetime]:
-    insert = postgresql.insert if is_postgresql() else sqlite.insert
-    first = insert(SignInTry).values(subject=subject, tries=1, ends_at=now + WINDOW)
     is_over = SignInTry.ends_at <= now
-    counted = first.on_conflict_do_update(
-        index_elements=[SignInTry.subject],
-        set_={
+    row = upsert(
+        SignInTry,
+        [{"subject": subject, "tries": 1, "ends_at": now + WINDOW}],
+        key=["subject"],
+        changes=lambda excluded: {
             "tries": case((is_over, 1), else_=SignInTry.tries + 1),
-            "ends_at": case((is_over, first.excluded.ends_at), else_=SignInTry.ends_at),
+            "ends_at": case((is_over, excluded.ends_at), else_=SignInTry.ends_at),
         },
-    )
-    row = db.session.execute(counted.returning(SignInTry.tries, SignInTry.ends_at)).one()
+        returning=[SignInTry.tries, SignInTry.ends_at],
+    ).one()
     return row.tries, row.ends_at
 
 

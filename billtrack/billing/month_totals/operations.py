@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import or_
-from sqlalchemy.dialects import postgresql, sqlite
 
 from billtrack.billing.month_totals.counting import count_month
 from billtrack.billing.month_totals.figures import Summary, costs_to_json, overview_to_json
@@ -16,7 +15,7 @@ from billtrack.billing.month_totals.queries import find_taken_at, is_small
 from billtrack.billing.statements.queries import Terms
 from billtrack.core.periods import DateRange, Month
 from billtrack.platform.db import end_read, transaction
-from billtrack.platform.extensions import db
+from billtrack.platform.upsert import upsert
 
 REFRESH_AFTER = timedelta(seconds=45)
 LAST_MONTH_AFTER = timedelta(minutes=10)
@@ -71,8 +70,6 @@ def _refresh(days: DateRange, after: timedelta, terms: Terms) -> bool:
 def _keep(summary: Summary) -> None:
     """Write the row of the month unless it is from a later instant."""
     overview = summary.overview
-    is_postgresql = db.session.get_bind().dialect.name == "postgresql"
-    insert = postgresql.insert if is_postgresql else sqlite.insert
     row: dict[str, Any] = {
         "month": overview.days.first,
         "covers_through": overview.days.last,
@@ -80,12 +77,11 @@ def _keep(summary: Summary) -> None:
         "overview": overview_to_json(overview),
         "customers": costs_to_json(summary.costs),
     }
-    statement = insert(MonthSummary).values(row)
-    changes = {name: statement.excluded[name] for name in row if name != "month"}
-    taken_at = MonthSummary.taken_at
-    is_older = or_(
-        taken_at < statement.excluded.taken_at, taken_at > overview.taken_at + CLOCKS_APART
-    )
-    db.session.execute(
-        statement.on_conflict_do_update(index_elements=["month"], set_=changes, where=is_older)
+    kept = MonthSummary.taken_at
+    upsert(
+        MonthSummary,
+        [row],
+        key=["month"],
+        changes=lambda excluded: {name: excluded[name] for name in row if name != "month"},
+        where=lambda new: or_(kept < new.taken_at, kept > overview.taken_at + CLOCKS_APART),
     )

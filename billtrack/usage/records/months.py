@@ -9,8 +9,8 @@ from datetime import date
 from sqlalchemy import delete, select, update
 
 from billtrack.core.periods import Month
-from billtrack.platform.db import insert_ignore
 from billtrack.platform.extensions import db
+from billtrack.platform.upsert import insert_ignore
 from billtrack.usage.records.models import MAX_BIGINT, MAX_TOTAL, UsageDaily, UsageMonthly
 
 MonthPlace = tuple[int, date]

@@ -18,8 +18,8 @@ from sqlalchemy import (
     update,
 )
 
-from billtrack.platform.db import insert_ignore
 from billtrack.platform.extensions import db
+from billtrack.platform.upsert import insert_ignore
 from billtrack.usage.records.models import UsageDaily, UsageRecord
 
 

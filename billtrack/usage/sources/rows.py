@@ -11,12 +11,11 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import case, func, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from billtrack.accounts.users.queries import find_activity
 from billtrack.platform.db import Base
-from billtrack.platform.driver import is_postgresql
 from billtrack.platform.extensions import db
+from billtrack.platform.upsert import upsert
 from billtrack.usage.sources.models import RejectedRecord, UsageSource, UsageSourceHour
 from billtrack.usage.sources.pending import MOST_KEPT, RefusedRow
 from billtrack.usage.sources.tally import Hour, hour_of
@@ -27,25 +26,21 @@ LATEST = ("user_id", "item", "is_whole", "code", "detail", "errors", "last_recei
 
 def add_sources(hours: Collection[Hour]) -> None:
     """Note when sources were seen; one that is seen later than it was is not silent."""
-    statement = _insert(UsageSource)
-    first, first_known = statement.excluded.first_seen_at, UsageSource.first_seen_at
-    seen, known = statement.excluded.last_seen_at, UsageSource.last_seen_at
-    changes = {
-        "first_seen_at": case((first < first_known, first), else_=first_known),
-        "last_seen_at": case((seen > known, seen), else_=known),
-        "silent_since_at": case((seen > known, None), else_=UsageSource.silent_since_at),
-    }
-    _execute(
-        statement.on_conflict_do_update(index_elements=["account_id"], set_=changes), _spans(hours)
-    )
+
+    def changes(excluded: Any) -> dict[str, Any]:
+        first, first_known = excluded.first_seen_at, UsageSource.first_seen_at
+        seen, known = excluded.last_seen_at, UsageSource.last_seen_at
+        return {
+            "first_seen_at": case((first < first_known, first), else_=first_known),
+            "last_seen_at": case((seen > known, seen), else_=known),
+            "silent_since_at": case((seen > known, None), else_=UsageSource.silent_since_at),
+        }
+
+    _upsert(UsageSource, _spans(hours), key=["account_id"], changes=changes)
 
 
 def add_hours(hours: Collection[Hour]) -> None:
     """Add the counts to those of the same hours."""
-    statement = _insert(UsageSourceHour)
-    sums = {
-        name: getattr(UsageSourceHour, name) + getattr(statement.excluded, name) for name in COUNTED
-    }
     rows = [
         {
             "account_id": source,
@@ -55,8 +50,11 @@ def add_hours(hours: Collection[Hour]) -> None:
         for hour in sorted(hours, key=lambda hour: hour.starts_at)
         for source in sorted({source for source, _ in hour.counts})
     ]
-    index = ["account_id", "starts_at"]
-    _execute(statement.on_conflict_do_update(index_elements=index, set_=sums), rows)
+
+    def sums(excluded: Any) -> dict[str, Any]:
+        return {name: getattr(UsageSourceHour, name) + excluded[name] for name in COUNTED}
+
+    _upsert(UsageSourceHour, rows, key=["account_id", "starts_at"], changes=sums)
 
 
 def add_refused(refused: Sequence[RefusedRow]) -> None:
@@ -65,16 +63,20 @@ def add_refused(refused: Sequence[RefusedRow]) -> None:
     One that comes again under its key is the same row, with what was sent last; not any more
     once it was replayed.
     """
-    statement = _insert(RejectedRecord)
-    changes = {name: statement.excluded[name] for name in LATEST}
-    upsert = statement.on_conflict_do_update(
-        index_elements=["key_hash"],
-        set_={**changes, "times": RejectedRecord.times + statement.excluded.times},
-        where=RejectedRecord.record_id.is_(None),
-    )
+
+    def changes(excluded: Any) -> dict[str, Any]:
+        latest = {name: excluded[name] for name in LATEST}
+        return {**latest, "times": RejectedRecord.times + excluded.times}
+
     # In the order in which they came, which their ids keep. Two processes that are sent the same
     # keys at the same moment may wait for each other; the one that gives up tries it again.
-    _execute(upsert, list(_within_bounds(refused)))
+    _upsert(
+        RejectedRecord,
+        list(_within_bounds(refused)),
+        key=["key_hash"],
+        changes=changes,
+        where=lambda _: RejectedRecord.record_id.is_(None),
+    )
 
 
 def _spans(hours: Collection[Hour]) -> list[dict[str, Any]]:
@@ -117,12 +119,8 @@ def _count_kept(account_id: int, starts_at: datetime) -> int:
     return db.session.scalar(query) or 0
 
 
-def _execute(upsert: Any, rows: Sequence[dict[str, Any]]) -> None:
+def _upsert(model: type[Base], rows: Sequence[dict[str, Any]], **how: Any) -> None:
     there = find_activity([row["account_id"] for row in rows])
     rows = [row for row in rows if row["account_id"] in there]
     if rows:
-        db.session.connection().execute(upsert, rows)
-
-
-def _insert(model: type[Base]) -> Any:
-    return postgresql.insert(model) if is_postgresql() else sqlite.insert(model)
+        upsert(model, rows, **how)
