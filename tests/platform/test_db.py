@@ -19,9 +19,9 @@ from sqlalchemy.exc import IntegrityError, InternalError, StatementError
 from billtrack.billing.plans.models import Plan, PlanVersion
 from billtrack.platform.config import Settings
 from billtrack.platform.db import after_commit, database_now, end_read, exact_decimal, transaction
-from billtrack.platform.upsert import insert_ignore
 from billtrack.platform.extensions import db
 from billtrack.platform.installation.models import Installation, WorkerHeartbeat
+from billtrack.platform.upsert import insert_ignore
 from billtrack.usage.records.models import Meter, UsageKey
 from tests.effort import times
 from tests.usage.racing import in_threads

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -15,7 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 from apiflask import APIFlask
-from sqlalchemy import func, inspect, select, text
+from sqlalchemy import func, inspect, select
 from structlog.testing import capture_logs
 from werkzeug.test import TestResponse
 
@@ -35,6 +34,7 @@ from billtrack.usage.records.models import (
 from billtrack.usage.records.verification import verify
 from billtrack.usage.sources.models import RejectedRecord
 from tests.conftest import make_settings
+from tests.schema import schema_of
 from tests.services import PostgresServer, unique_name
 
 HERE = Path(__file__).parent
@@ -42,19 +42,6 @@ USAGE = "/api/v1/usage/"
 NOW = datetime.now(UTC)
 PREFIX = "bt_live_"
 """What API keys begin with; facts.json leaves it out, as scanners look for it."""
-
-SCHEMA = {
-    "sqlite": "SELECT type || ' ' || name || ' ' || coalesce(sql, '') FROM sqlite_master",
-    "postgresql": """
-        SELECT conrelid::regclass || ' ' || conname || ' ' || pg_get_constraintdef(oid)
-        FROM pg_constraint WHERE connamespace = 'public'::regnamespace
-        UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'
-        UNION ALL SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal
-        UNION ALL SELECT concat_ws(' ', table_name, column_name, data_type, is_nullable,
-            column_default)
-        FROM information_schema.columns WHERE table_schema = 'public'
-    """,
-}
 
 
 class Old:
@@ -124,24 +111,6 @@ def post(app: APIFlask, key: str, path: str, body: Any) -> TestResponse:
 def differences() -> list[str]:
     found = [one for user in verify(calendar=current_calendar()) for one in user.differences]
     return [str(one) for one in found]
-
-
-def schema_of(app: APIFlask) -> set[str]:
-    with app.app_context():
-        dialect = db.engine.dialect.name
-        found = db.session.scalars(text(SCHEMA[dialect])).all()
-        db.session.remove()
-    return {normal(one) for one in found}
-
-
-def normal(definition: str) -> str:
-    """Return what a definition says, in whichever order and with whichever parentheses and casts.
-
-    PostgreSQL writes more of them once a dump was read; Alembic makes the tables of SQLite again
-    with their constraints in any order.
-    """
-    plain = re.sub(r"::(character varying|text)\b|[()\[\],\s]+", " ", definition)
-    return " ".join(sorted(plain.split()))
 
 
 def test_its_usage_is_whole(upgraded: APIFlask) -> None:

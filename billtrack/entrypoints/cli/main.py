@@ -25,7 +25,7 @@ from billtrack.entrypoints.cli.terminal import Commands, confirm
 from billtrack.entrypoints.cli.usage import usage, verify
 from billtrack.entrypoints.cli.users import user
 from billtrack.entrypoints.setup.demo import demo_accounts, load_demo
-from billtrack.entrypoints.setup.demo_reset import remove_demo
+from billtrack.entrypoints.setup.demo_reset import drop_demo
 from billtrack.entrypoints.setup.initialise import initialise, setup_link
 from billtrack.entrypoints.supervisor import find_port_problem, loopback_of, supervise, web_command
 from billtrack.entrypoints.worker.worker import run_worker
@@ -102,20 +102,25 @@ def init() -> None:
 
 
 @billtrack.command()
-@click.option("--reset", is_flag=True, help="Remove the demo first, and what was done in it.")
+@click.option(
+    "--reset",
+    is_flag=True,
+    help="Make a new database first. Refused if an account is not of the demo.",
+)
 @click.option("--yes", is_flag=True, help="Do not ask before a reset.")
 def demo(reset: bool, yes: bool) -> None:  # noqa: FBT001
     """Load the demo data and show its accounts."""
     settings = load_settings()
     configure_logs(settings.log_format)
     if reset and not yes:
-        confirm("This removes the demo and all that was done in it. Go on?")
+        confirm("This deletes the whole database and all files, then loads a new demo. Go on?")
     app = create_app(settings)
     with app.app_context():
         now = datetime.now(UTC)
         initialise(settings, now=now)
         if reset:
-            remove_demo(settings, app.extensions["billtrack.storage"], now=now)
+            drop_demo(app.extensions["billtrack.storage"])
+            initialise(settings, now=now)
         load_demo(settings, now=now)
     click.echo("\n".join(_demo_account_lines(settings)))
 
