@@ -31,13 +31,13 @@ from tests.services import PostgresServer, RedisServer, find_postgres_programs, 
 # event and arguments have these words.
 DYING = """
 import os, signal, sys
-from billtrack import cli
+from billtrack.entrypoints.cli import main
 event, words = sys.argv.pop(1), sys.argv.pop(1)
 def look(name, arguments):
     if name == event and words in str(arguments):
         os.kill(os.getpid(), signal.SIGKILL)
 sys.addaudithook(look)
-cli.main()
+main.main()
 """
 
 

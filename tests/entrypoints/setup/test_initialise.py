@@ -26,7 +26,7 @@ Make = Callable[[str], Installation]
 DYING = """
 import os, signal, sys
 from sqlalchemy import Engine, event
-from billtrack import cli
+from billtrack.entrypoints.cli import main
 words = sys.argv.pop(1)
 def look(statement):
     if " ".join(statement.split()).startswith(words):
@@ -38,7 +38,7 @@ def look_after(_connection, _cursor, statement, *_rest):
 def look_before(connection, _record):
     if "usage_records" in words and hasattr(connection, "set_trace_callback"):
         connection.set_trace_callback(look)  # SQLite's own driver writes these
-cli.main()
+main.main()
 """
 
 
