@@ -13,7 +13,7 @@ from apiflask import APIFlask
 from billtrack.accounts.credentials.api_keys import create_api_key
 from billtrack.accounts.users.models import ApiKey, User
 from billtrack.accounts.users.permissions import READ_ONLY, Permission, Role, grantable_scopes
-from billtrack.dashboard.settings_forms import SCOPES
+from billtrack.dashboard.settings.api_keys.forms import SCOPES
 from billtrack.platform.audit.models import AuditEntry
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import db

@@ -22,7 +22,7 @@ from billtrack.billing.plans.operations import (
 from billtrack.billing.pricing.charges import Charge
 from billtrack.billing.statements.queries import Terms, list_statements
 from billtrack.core.periods import DateRange, Month
-from billtrack.dashboard import overview
+from billtrack.dashboard.overview import views
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import current_calendar, db
 from billtrack.platform.installation.operations import mark_demo_loaded
@@ -234,12 +234,12 @@ def test_it_prices_nothing_while_nothing_has_changed(
     app: APIFlask, cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     create_record(cast, quantity=500000)
-    monkeypatch.setattr(overview, "FRESH_FOR", timedelta(days=3650))  # no minute ends meanwhile
+    monkeypatch.setattr(views, "FRESH_FOR", timedelta(days=3650))  # no minute ends meanwhile
     visitor = Visitor(app, cast.manager)
     live = visitor.open("/").find("div", id="live")
     known = {"HX-Request": "true", **json.loads(live.attrib["hx-headers"])}
     with monkeypatch.context() as patch:
-        patch.setattr(overview, "get_overview", None)
+        patch.setattr(views, "get_overview", None)
         same = visitor.request("GET", "/", headers=known)
     assert (same.status, same.source) == (304, "")
     # Or else htmx would swap the empty body in.
@@ -257,7 +257,7 @@ def test_it_prices_nothing_while_nothing_has_changed(
 def test_it_notices_a_job_that_went_on(
     app: APIFlask, cast: Cast, monkeypatch: pytest.MonkeyPatch, run_jobs: RunJobs
 ) -> None:
-    monkeypatch.setattr(overview, "FRESH_FOR", timedelta(days=3650))
+    monkeypatch.setattr(views, "FRESH_FOR", timedelta(days=3650))
     body = {"user_ids": "all", "month": str(Month.of(today()).previous), "format": "csv"}
     assert cast.manager.post("/api/v1/reports", body).status_code == 202
     visitor = Visitor(app, cast.manager)

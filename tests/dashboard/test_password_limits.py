@@ -12,7 +12,7 @@ from billtrack.accounts.sign_in.throttle import MOST_HERE, MOST_PASSWORDS, NewPa
 from billtrack.accounts.users.models import SignInTry, User
 from billtrack.accounts.users.password_strength import is_guessable
 from billtrack.accounts.users.permissions import Role
-from billtrack.dashboard.settings_forms import PresentPasswordForm
+from billtrack.dashboard.settings.forms import PresentPasswordForm
 from billtrack.platform.db import transaction
 from tests.accounts.sign_in.telephone import switch_on
 from tests.cast import PASSWORD, Cast, create_user

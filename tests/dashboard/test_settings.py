@@ -318,7 +318,9 @@ def test_it_tells_an_administrator_how_every_part_is(app: APIFlask, cast: Cast) 
 def test_it_says_what_to_do_when_parts_are_down(
     app: APIFlask, cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("billtrack.dashboard.system_health.queue_is_reachable", lambda: False)
+    monkeypatch.setattr(
+        "billtrack.dashboard.settings.system_health.views.queue_is_reachable", lambda: False
+    )
     monkeypatch.setattr("billtrack.platform.installation.parts._newest_migration", lambda: "9999")
     page = Visitor(app, cast.admin).open("/settings/health")
     parts = [text_of(row) for row in page.card("Parts").iter("li")]

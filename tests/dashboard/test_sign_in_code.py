@@ -16,7 +16,7 @@ from billtrack.accounts.sign_in.pending_sign_ins import begin_sign_in
 from billtrack.accounts.sign_in.throttle import MOST_CODES, MOST_HERE
 from billtrack.accounts.users.models import PendingSignIn, RecoveryCode, User, UserSession
 from billtrack.accounts.users.permissions import Role
-from billtrack.dashboard.sign_in import PENDING_COOKIE_KEY
+from billtrack.dashboard.sign_in.views import PENDING_COOKIE_KEY
 from billtrack.platform.audit.models import AuditEntry
 from billtrack.platform.db import transaction
 from billtrack.platform.extensions import db

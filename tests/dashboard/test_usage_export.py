@@ -11,7 +11,7 @@ import openpyxl
 import pytest
 from apiflask import APIFlask
 
-from billtrack.dashboard import usage_export
+from billtrack.dashboard.usage import export
 from billtrack.platform.extensions import current_calendar
 from tests.cast import Cast, create_record
 from tests.dashboard.page import Page, Visitor
@@ -186,7 +186,7 @@ def test_the_name_of_the_file_says_the_filter(app: APIFlask, cast: Cast) -> None
 def test_a_workbook_that_would_be_too_long_is_refused(
     app: APIFlask, cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(usage_export, "MAX_XLSX_ROWS", 2)
+    monkeypatch.setattr(export, "MAX_XLSX_ROWS", 2)
     create_record(cast)
     create_record(cast)
     visitor = Visitor(app, cast.manager)

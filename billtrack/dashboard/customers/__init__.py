@@ -1,0 +1,1 @@
+"""The customers: their list, with what each owes this month."""

@@ -1,0 +1,1 @@
+"""One customer: statement, chart, months and reports."""

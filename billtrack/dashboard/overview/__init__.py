@@ -1,0 +1,1 @@
+"""The overview: live figures of the month, and past months."""

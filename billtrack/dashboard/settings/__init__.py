@@ -1,0 +1,1 @@
+"""Settings: profile, password, sessions and programs that are signed in."""

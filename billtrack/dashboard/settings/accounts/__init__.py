@@ -1,0 +1,1 @@
+"""Accounts: list, create, change, deactivate, export and erase."""

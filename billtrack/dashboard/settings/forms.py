@@ -1,0 +1,45 @@
+"""What may be typed in the settings."""
+
+from __future__ import annotations
+
+from flask_wtf import FlaskForm
+from wtforms import PasswordField
+from wtforms.validators import (
+    InputRequired,
+    Length,
+)
+
+from billtrack.accounts.users.passwords import MAX_LENGTH
+from billtrack.dashboard.shared.fields import (
+    TOO_LONG,
+    email_field,
+    name_field,
+)
+from billtrack.dashboard.shared.forms import CodeForm, NewPasswordForm
+
+
+class ProfileForm(FlaskForm):  # type: ignore[misc]
+    """How the account is called, and the address it signs in with."""
+
+    name = name_field("Write your name.")
+    email = email_field("Write an e-mail address.")
+
+
+class PresentPasswordForm(FlaskForm):  # type: ignore[misc]
+    """The present password."""
+
+    current_password = PasswordField(
+        "Present password",
+        [
+            InputRequired("Write your present password."),
+            Length(max=MAX_LENGTH, message=TOO_LONG),
+        ],
+    )
+
+
+class PasswordForm(NewPasswordForm, PresentPasswordForm):
+    """The present password, and another one twice."""
+
+
+class PasswordAndCodeForm(PresentPasswordForm, CodeForm):
+    """The present password, and a code of the second factor."""

@@ -1,0 +1,1 @@
+"""System health: versions, workers, queue, mail and silent sources."""

@@ -1,0 +1,1 @@
+"""Two-factor authentication: switch on and off, recovery codes."""

@@ -1,0 +1,1 @@
+"""Sign-in: password, and the first administrator."""

@@ -1,0 +1,1 @@
+"""Sign-in: the two-factor code."""

@@ -1,0 +1,1 @@
+"""Password recovery: request a link, choose a password."""

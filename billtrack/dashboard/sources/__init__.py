@@ -1,0 +1,1 @@
+"""Sources: who sends usage, when it was last seen, what became of its records."""

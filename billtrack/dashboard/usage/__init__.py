@@ -1,0 +1,1 @@
+"""Usage: records, filters, the chart, downloads, and the form that records."""

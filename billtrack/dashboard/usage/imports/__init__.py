@@ -1,0 +1,1 @@
+"""Usage imports: upload a file, follow its progress, download rejected lines."""

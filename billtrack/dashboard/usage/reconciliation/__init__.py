@@ -1,0 +1,1 @@
+"""Reconciliation: compare a file with the stored usage."""
