@@ -23,7 +23,6 @@ import billtrack.dashboard.sign_in.recovery.views
 import billtrack.dashboard.sign_in.views
 import billtrack.dashboard.sources.rejected.views
 import billtrack.dashboard.sources.views
-import billtrack.dashboard.styleguide.views
 import billtrack.dashboard.usage.imports.views
 import billtrack.dashboard.usage.reconciliation.views
 import billtrack.dashboard.usage.views  # noqa: F401

@@ -79,4 +79,4 @@ NO_PAGES = {
 
 OPEN_PAGES = ("/sign-in", "/sign-in/code", "/set-up", "/forgot-password", "/choose-password")
 BUILDERS_PAGES = ("/styleguide",)
-"""Only where billtrack is built: tests/browser/test_new_installation.py opens them."""
+"""Pages of the tests: tests/browser/test_new_installation.py opens them."""

@@ -29,6 +29,7 @@ from billtrack.platform.extensions import db
 from billtrack.platform.process import tied_command
 from tests.conftest import make_settings
 from tests.services.processes import free_port
+from tests.styleguide.page import add_styleguide
 
 START_SECONDS = 120
 
@@ -100,9 +101,8 @@ def run_workshop(folder: Path) -> Iterator[Workshop]:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     settings = make_settings(folder, port=port, public_url=url)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FLASK_DEBUG", "1")  # the styleguide is there only where billtrack is built
-        app = create_app(settings)
+    app = create_app(settings)
+    add_styleguide(app)
     with app.app_context():
         initialise(settings, now=datetime.now(UTC))
         db.session.remove()

@@ -10,14 +10,13 @@ from apiflask import APIFlask
 from billtrack.accounts.access import PERMISSION_ATTRIBUTE, PUBLIC
 from billtrack.accounts.users.permissions import Role, granted
 from billtrack.entrypoints.app import create_app
-from tests.browser.pages import BUILDERS_PAGES, NO_PAGES, OPEN_PAGES, PAGES
+from tests.browser.pages import NO_PAGES, OPEN_PAGES, PAGES
 from tests.conftest import make_settings
 
 
 @pytest.fixture
-def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> APIFlask:
-    """An app with the styleguide, whose database is never asked."""
-    monkeypatch.setenv("FLASK_DEBUG", "1")
+def bare(tmp_path: Path) -> APIFlask:
+    """An app whose database is never asked."""
     return create_app(make_settings(tmp_path))
 
 
@@ -52,7 +51,7 @@ def test_it_names_every_page_that_the_role_may_open(bare: APIFlask, role: Role) 
         for endpoint, permission in find_permissions(bare).items()
         if permission != PUBLIC and granted(role, permission) is not None  # type: ignore[arg-type]
     }
-    assert find_endpoints(bare, PAGES[role] + BUILDERS_PAGES) == may_open - set(NO_PAGES)
+    assert find_endpoints(bare, PAGES[role]) == may_open - set(NO_PAGES)
 
 
 def test_it_names_every_page_that_opens_without_an_account(bare: APIFlask) -> None:

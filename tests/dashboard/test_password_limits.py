@@ -17,8 +17,8 @@ from billtrack.platform.db import transaction
 from tests.accounts.sign_in.telephone import switch_on
 from tests.cast import PASSWORD, Cast, create_user
 from tests.dashboard.page import Page, Visitor
-from tests.dashboard.test_recovery import choose, reset_link
-from tests.dashboard.test_second_factor import prove
+from tests.dashboard.settings.test_two_factor import prove
+from tests.dashboard.sign_in.test_recovery import choose, reset_link
 
 pytestmark = pytest.mark.one_database
 

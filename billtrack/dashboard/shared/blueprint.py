@@ -39,7 +39,7 @@ MENU = {
 }
 """The menu in its order, by area."""
 
-WITHOUT_ENTRY = {"sign_in", "styleguide"}
+WITHOUT_ENTRY = {"sign_in"}
 """Areas that are not in the menu."""
 
 

@@ -1,4 +1,4 @@
-"""Every component in its states on one page, for those who build billtrack."""
+"""The style guide: every component in its states on one page, for those who build billtrack."""
 
 from __future__ import annotations
 
@@ -6,26 +6,34 @@ import re
 from pathlib import Path
 from typing import Any
 
-from flask import render_template, url_for
-from flask.blueprints import BlueprintSetupState
+from flask import Blueprint, Flask, render_template, send_file, url_for
 from flask.typing import ResponseReturnValue
 
+import billtrack
 from billtrack.accounts import access
 from billtrack.accounts.users.permissions import Permission, Role, grantable_scopes
 from billtrack.dashboard.settings.api_keys.forms import ApiKeyForm
 from billtrack.dashboard.settings.forms import PasswordForm, ProfileForm
-from billtrack.dashboard.shared.blueprint import dashboard
-from billtrack.dashboard.styleguide import samples
 from billtrack.presentation.lines import sparkline
+from tests.styleguide import samples
 
-TOKENS = Path(__file__).parents[1] / "static" / "css" / "tokens.css"
+HERE = Path(__file__).parent
+TOKENS = Path(billtrack.__file__).parent / "static" / "css" / "tokens.css"
+
+guide = Blueprint("styleguide", __name__, template_folder=str(HERE))
 
 
+def add_styleguide(app: Flask) -> None:
+    """Add the page to an application of the tests."""
+    app.register_blueprint(guide)
+
+
+@guide.get("/styleguide")
 @access.require(Permission.PROFILE)
-def styleguide() -> ResponseReturnValue:
+def show() -> ResponseReturnValue:
     """Show the components with made-up content."""
     return render_template(
-        "dashboard/styleguide/styleguide.html",
+        "styleguide.html",
         colours=_colours(),
         meters=samples.meters().values(),
         bars=samples.bars(),
@@ -41,11 +49,11 @@ def styleguide() -> ResponseReturnValue:
     )
 
 
-@dashboard.record
-def _register(state: BlueprintSetupState) -> None:
-    """Add the page where billtrack is built, never where it is used."""
-    if state.app.debug or state.app.testing:
-        state.add_url_rule("/styleguide", "styleguide", styleguide)
+@guide.get("/static/css/styleguide.css")
+@access.require(Permission.PROFILE)
+def style() -> ResponseReturnValue:
+    """Send what only this page needs."""
+    return send_file(HERE / "styleguide.css")
 
 
 def _colours() -> list[str]:
@@ -54,7 +62,7 @@ def _colours() -> list[str]:
 
 
 def _choices(*labels: str) -> list[dict[str, Any]]:
-    href = url_for("dashboard.styleguide")
+    href = url_for("styleguide.show")
     return [{"label": one, "href": href, "active": one == labels[0]} for one in labels]
 
 

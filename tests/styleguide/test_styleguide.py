@@ -1,4 +1,4 @@
-"""The styleguide shows every component, and only where billtrack is built."""
+"""The style guide shows every component."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from billtrack.platform.extensions import db
 from tests.cast import Cast, create_cast
 from tests.dashboard import rules
 from tests.dashboard.page import Page, Visitor
+from tests.styleguide.page import HERE, add_styleguide
 
 pytestmark = pytest.mark.one_database
 
@@ -27,10 +28,10 @@ STATIC = Path(billtrack.__file__).parent / "static" / "css"
 
 
 @pytest.fixture
-def workshop(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[APIFlask]:
-    """The app as it is while billtrack is built."""
-    monkeypatch.setenv("FLASK_DEBUG", "1")
+def workshop(settings: Settings) -> Iterator[APIFlask]:
+    """The app with the style guide."""
     app = create_app(settings)
+    add_styleguide(app)
     with app.app_context():
         yield app
         db.session.remove()
@@ -43,11 +44,6 @@ def show(app: Flask, cast: Cast) -> Page:
     return Page(client.get("/styleguide"), "/styleguide")
 
 
-def test_it_is_no_page_where_billtrack_is_used(app: APIFlask, cast: Cast) -> None:
-    assert Visitor(app, cast.admin).request("GET", "/styleguide").status == 404
-    assert "dashboard.styleguide" not in app.view_functions
-
-
 def test_it_obeys_the_rules_of_every_page(workshop: APIFlask) -> None:
     page = show(workshop, create_cast())
     assert page.status == 200
@@ -55,7 +51,7 @@ def test_it_obeys_the_rules_of_every_page(workshop: APIFlask) -> None:
 
 
 def test_it_is_for_those_who_are_signed_in(workshop: APIFlask) -> None:
-    view = workshop.view_functions["dashboard.styleguide"]
+    view = workshop.view_functions["styleguide.show"]
     assert getattr(view, PERMISSION_ATTRIBUTE) is Permission.PROFILE
     assert workshop.test_client().get("/styleguide").status_code == 303
 
@@ -75,6 +71,6 @@ def test_it_has_a_swatch_for_every_colour() -> None:
     named = set(re.findall(r"--([a-z0-9-]+): #", light))
     shown = re.findall(
         r"\.swatch-([a-z0-9-]+) {\s+fill: var\(--\1\)",
-        (STATIC / "styleguide.css").read_text(encoding="utf-8"),
+        (HERE / "styleguide.css").read_text(encoding="utf-8"),
     )
     assert set(shown) == named

@@ -1,1 +1,0 @@
-"""The style guide: every component with sample figures."""
