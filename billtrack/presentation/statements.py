@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date
 from typing import Any
 
 from billtrack.billing.pricing.lines import Line
 from billtrack.billing.pricing.rating import RatedTier
-from billtrack.billing.statements.queries import DailyCosts, UserStatement
+from billtrack.billing.statements.queries import UserStatement
 from billtrack.billing.statements.wording import describe
 from billtrack.core.money import format_exact
-from billtrack.core.periods import DateRange
 from billtrack.presentation.filters import MeterView
 from billtrack.usage.records.models import Meter
 
@@ -52,39 +50,6 @@ def statement_view(found: UserStatement, meters: Mapping[str, MeterView]) -> dic
 def has_content(found: UserStatement) -> bool:
     """Tell whether anything was used or is due."""
     return any(line.quantity or line.amount for line in found.statement.lines)
-
-
-def daily_tables(
-    days: DateRange,
-    *,
-    quantities: Mapping[str, Mapping[date, int]],
-    costs: DailyCosts,
-    meters: Mapping[str, MeterView],
-) -> list[dict[str, Any]]:
-    """Return the days of every month with what was used and what that cost, for documents."""
-    used = [code for code in meters if any(quantities.get(code, {}).values())]
-    tables = []
-    for _, window in days.months():
-        dates = list(window)
-        columns = [
-            {
-                "meter": meters[code],
-                "quantities": [quantities[code].get(day, 0) for day in dates],
-                "total": sum(quantities[code].get(day, 0) for day in dates),
-            }
-            for code in used
-        ]
-        amounts = [sum(by_day.get(day, 0) for by_day in costs.values()) for day in dates]
-        tables.append(
-            {
-                "first": window.first,
-                "days": dates,
-                "columns": columns,
-                "amounts": amounts,
-                "total_minor": sum(amounts),
-            }
-        )
-    return tables if used else []
 
 
 def _line_view(line: Line, text: str, meters: Mapping[str, MeterView]) -> dict[str, Any]:

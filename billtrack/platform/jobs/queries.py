@@ -60,11 +60,6 @@ def list_jobs(
     return db.session.scalars(query).all()
 
 
-def list_children(parent_id: int) -> Sequence[Job]:
-    """Return the jobs that a parent waits for, the oldest first."""
-    return db.session.scalars(select(Job).where(Job.parent_id == parent_id).order_by(Job.id)).all()
-
-
 def count_queued(kind: str) -> int:
     """Return how many jobs of this kind wait."""
     query = select(func.count()).select_from(Job).where(Job.status == "queued", Job.kind == kind)

@@ -112,14 +112,6 @@ def list_reasons(*, reach: Reach, account_id: int | None = None) -> list[Reason]
     return [Reason(*found) for found in db.session.execute(query)]
 
 
-def count_open(*, reach: Reach) -> int:
-    """Return how many rejected records within reach were not replayed."""
-    query = select(func.count()).where(
-        covers(reach, RejectedRecord.account_id), RejectedRecord.record_id.is_(None)
-    )
-    return db.session.scalar(query) or 0
-
-
 def known_codes(*, reach: Reach) -> Sequence[str]:
     """Return the codes that there are, by name."""
     query = select(RejectedRecord.code).where(covers(reach, RejectedRecord.account_id))
