@@ -87,7 +87,7 @@ def compare_totals(tab: Visit, today: date) -> list[str]:
     text = "\n".join(["user_id,day,event,quantity", *lines])
     tab.page.get_by_label("Totals", exact=True).fill(text)
     tab.follow(tab.page.get_by_role("button", name="Compare"))
-    expect(tab.page.get_by_text("more here").first).to_be_visible()
+    expect(tab.page.get_by_text("Surplus").first).to_be_visible()
     return found + find_faults(tab.page, "differences")
 
 

@@ -26,7 +26,7 @@ def test_a_forgotten_password_is_replaced(workshop: Workshop, open_at: Open) -> 
     found = find_faults(page, "/forgot-password")
     page.get_by_label("E-mail").fill(EMAIL)
     tab.follow(page.get_by_role("button", name="Send me a link"))
-    expect(page.get_by_role("heading", level=1)).to_have_text("Look into your mailbox")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Check your e-mail")
     found += find_faults(page, "letter sent")
     link = link_in(deliver(workshop.app)[-1])
     tab.go(link)

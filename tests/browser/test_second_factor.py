@@ -31,7 +31,7 @@ def set_up(tab: Visit) -> tuple[list[str], list[str]]:
     open_link(tab, "Set up")
     press(tab, "Set up", 422)
     found = find_faults(page, "refused password")
-    page.get_by_label("Present password").fill(PASSWORD)
+    page.get_by_label("Current password").fill(PASSWORD)
     press(tab, "Set up")
     drawing = page.get_by_role("img")
     assert drawing.evaluate("(image) => image.complete && image.naturalWidth") > 100
@@ -72,8 +72,8 @@ def sign_in_by_recovery_code(tab: Visit, code: str) -> list[str]:
 
 
 def reset(tab: Visit) -> None:
-    press(tab, "Reset second factor")
-    expect(tab.page.get_by_role("status")).to_contain_text("The second factor is reset.")
+    press(tab, "Reset two-factor authentication")
+    expect(tab.page.get_by_role("status")).to_contain_text("Two-factor authentication is reset.")
 
 
 def test_a_second_factor_is_set_up_used_and_reset(workshop: Workshop, open_at: Open) -> None:

@@ -122,7 +122,7 @@ def test_every_form_counts_a_wrong_password_as_a_wrong_sign_in(
     for _ in range(MOST_HERE):
         page = guess(WRONG)
         assert page.status == 422
-        assert "This is not your present password." in page.text
+        assert "This is not your current password." in page.text
     for password in (WRONG, PASSWORD):
         page = guess(password)
         assert (page.status, page.alerts) == (429, [SOON])

@@ -94,4 +94,4 @@ def change_password(
 
 
 def _wrong_password() -> WrongPassword:
-    return WrongPassword.at("current_password", "This is not your present password.")
+    return WrongPassword.at("current_password", "This is not your current password.")

@@ -26,20 +26,20 @@ class ProfileForm(FlaskForm):  # type: ignore[misc]
 
 
 class PresentPasswordForm(FlaskForm):  # type: ignore[misc]
-    """The present password."""
+    """The current password."""
 
     current_password = PasswordField(
-        "Present password",
+        "Current password",
         [
-            InputRequired("Write your present password."),
+            InputRequired("Write your current password."),
             Length(max=MAX_LENGTH, message=TOO_LONG),
         ],
     )
 
 
 class PasswordForm(NewPasswordForm, PresentPasswordForm):
-    """The present password, and another one twice."""
+    """The current password, and another one twice."""
 
 
 class PasswordAndCodeForm(PresentPasswordForm, CodeForm):
-    """The present password, and a code of the second factor."""
+    """The current password, and a code of the second factor."""

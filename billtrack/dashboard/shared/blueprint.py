@@ -32,7 +32,7 @@ MENU = {
     "overview": MenuEntry("Overview", "dashboard.overview", Permission.PROFILE),
     "customers": MenuEntry("Customers", "dashboard.customers", Permission.USERS_WRITE),
     "usage": MenuEntry("Usage", "dashboard.usage", Permission.USAGE_READ),
-    "sources": MenuEntry("Journal", "dashboard.journal", Permission.JOURNAL_READ),
+    "sources": MenuEntry("Sources", "dashboard.journal", Permission.JOURNAL_READ),
     "reports": MenuEntry("Reports", "dashboard.reports", Permission.REPORTS_READ),
     "api_reference": MenuEntry("API reference", "docs.api", Permission.PROFILE, "System"),
     "settings": MenuEntry("Settings", "dashboard.settings", Permission.PROFILE, "System"),

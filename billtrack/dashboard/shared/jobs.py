@@ -14,7 +14,7 @@ def job_view(view: ReportView, *, own: bool = False) -> dict[str, Any]:
     job, report = view.job, view.report
     first, last, kind = _asked(view)
     period = day_range(first, last)
-    name = view.user.name if view.user else "Reports of many customers"
+    name = view.user.name if view.user else "Reports for all customers"
     return {
         "id": str(job.id),
         "title": period if own else name,

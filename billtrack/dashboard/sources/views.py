@@ -37,7 +37,7 @@ def journal() -> ResponseReturnValue:
     sources = queries.list_sources(reach=reach, now=now, after_id=after_id, limit=PAGE_SIZE + 1)
     shown = sources[:PAGE_SIZE]
     return render_template(
-        "dashboard/journal/journal.html",
+        "dashboard/sources/sources.html",
         sources=shown,
         silent=silent_sources(now),
         reasons=reason_rows(rejected.list_reasons(reach=reach)),
@@ -63,7 +63,7 @@ def journal_source(source_id: int) -> ResponseReturnValue:
     hours = queries.list_hours(source_id, starts_at=starts_at, ends_at=ends_at)
     recent = now - timedelta(hours=LISTED_HOURS)
     return render_template(
-        "dashboard/journal/source.html",
+        "dashboard/sources/source.html",
         source=source,
         drawing=_drawing(hours, days),
         hours=[hour for hour in hours if hour.starts_at > recent],
@@ -78,15 +78,15 @@ def journal_source(source_id: int) -> ResponseReturnValue:
 
 def _drawing(hours: Sequence[HourView], days: DateRange) -> Drawing | None:
     by_word: dict[str, Counter[date]] = {
-        word: Counter() for word in ("accepted", "duplicate", "refused")
+        word: Counter() for word in ("accepted", "duplicate", "rejected")
     }
     for hour in hours:
         day = current_calendar().day_of(hour.starts_at)
         by_word["accepted"][day] += hour.counts.accepted
         by_word["duplicate"][day] += hour.counts.duplicate
-        by_word["refused"][day] += hour.counts.conflict + hour.counts.rejected
+        by_word["rejected"][day] += hour.counts.conflict + hour.counts.rejected
     lines = [
         (word.capitalize(), colour, by_word[word])
-        for word, colour in (("accepted", 1), ("duplicate", 2), ("refused", 4))
+        for word, colour in (("accepted", 1), ("duplicate", 2), ("rejected", 4))
     ]
     return bars(Asked(days), lines, title="Records by day", tell=count)

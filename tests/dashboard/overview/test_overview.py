@@ -64,7 +64,7 @@ def test_it_shows_the_figures_of_the_month(app: APIFlask, cast: Cast) -> None:
     page = Visitor(app, cast.manager).open("/")
     # 205.00 + 45.00 + 4.00 of two customers, against 45.00 + 60.00.
     assert page.figure("Revenue so far").startswith("$254.00 ↑ 141.9 % against ")
-    assert page.figure("Customers with usage") == "2 of 3 1 silent this month"
+    assert page.figure("Customers with usage") == "2 of 3 1 without usage"
     records = 3 if today() == now.first else 1
     records -= today() == now.first  # the one of last month
     assert page.figure("Records today").startswith(str(records))
@@ -135,9 +135,9 @@ def test_it_says_what_to_do_when_there_is_nothing(app: APIFlask, cast: Cast) -> 
     page = Visitor(app, cast.admin).open("/")
     assert "Nothing recorded yet" in page.text
     assert "No customer has cost yet" in page.text
-    assert "No work in the background" in page.text
+    assert "Nothing running" in page.text
     assert "/usage#record" in page.links
-    assert page.figure("Customers with usage") == "0 of 3 3 silent this month"
+    assert page.figure("Customers with usage") == "0 of 3 3 without usage"
 
 
 def test_it_counts_customers_with_usage_among_all_customers(app: APIFlask, cast: Cast) -> None:

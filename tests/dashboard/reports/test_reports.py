@@ -86,10 +86,10 @@ def test_it_asks_for_all_customers_at_once(app: APIFlask, cast: Cast, run_jobs: 
         cast.other_customer.id,
         cast.stranger.id,
     ]
-    assert job(page, 3).startswith("Reports of many customers October 2026 · PDF")
+    assert job(page, 3).startswith("Reports for all customers October 2026 · PDF")
     run_jobs(refuse)
     page = visitor.open(PATH)
-    assert job(page, 3) == ("Reports of many customers October 2026 · PDF: 3 of 3 failed. failed")
+    assert job(page, 3) == ("Reports for all customers October 2026 · PDF: 3 of 3 failed. failed")
     retry = [e for e in page.all("form") if e.get("action", "").endswith("/retry")]
     assert len(retry) == 3
     for form in retry:
@@ -100,7 +100,7 @@ def test_it_asks_for_all_customers_at_once(app: APIFlask, cast: Cast, run_jobs: 
     assert "expired" not in page.text
     assert page.text.count("Download") == 3
     parent = db.session.query(Job).filter_by(kind="group").one()
-    assert visitor.open(f"/reports/jobs/{parent.id}").heading == "Reports of many customers"
+    assert visitor.open(f"/reports/jobs/{parent.id}").heading == "Reports for all customers"
 
 
 def test_a_customer_asks_about_itself_only(app: APIFlask, cast: Cast) -> None:

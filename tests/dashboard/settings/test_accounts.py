@@ -100,7 +100,7 @@ def test_without_an_invitation_no_letter_goes_out(app: APIFlask, admin: Visitor)
     data = {**NEW, "role": "provider", "csrf_token": token}
     del data["invite"]
     assert admin.request("POST", "/settings/accounts", data=data).status == 303
-    assert states(admin.open("/settings/accounts?q=kiln")) == {EMAIL: "no password"}
+    assert states(admin.open("/settings/accounts?q=kiln")) == {EMAIL: "Not invited"}
     assert deliver(app) == []
 
 

@@ -32,7 +32,7 @@ def erase(visitor: Visitor, member: Member, typed: str) -> Page:
 def test_it_says_what_will_be_lost_and_wants_the_address(app: APIFlask, cast: Cast) -> None:
     admin = Visitor(app, cast.admin)
     page = admin.open(path(cast.customer, "erase"))
-    for said in ("Lost for ever", "1 API key", "Kept", f"Erased customer {cast.customer.id}"):
+    for said in ("Deleted permanently", "1 API key", "Kept", f"Erased customer {cast.customer.id}"):
         assert said in page.text
     refused = erase(admin, cast.customer, "<b>other@test.example")
     assert refused.status == 422

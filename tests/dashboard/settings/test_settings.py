@@ -176,8 +176,8 @@ def test_it_changes_the_password_and_signs_out_every_other_browser(
 @pytest.mark.parametrize(
     ("typed", "field", "error"),
     [
-        ({"current_password": "wrong"}, "current_password", "This is not your present password."),
-        ({"current_password": ""}, "current_password", "Write your present password."),
+        ({"current_password": "wrong"}, "current_password", "This is not your current password."),
+        ({"current_password": ""}, "current_password", "Write your current password."),
         (
             {"password": "short", "password_again": "short"},
             "password",
@@ -305,13 +305,13 @@ def test_it_tells_an_administrator_how_every_part_is(app: APIFlask, cast: Cast) 
     parts = [text_of(row) for row in page.card("Parts").iter("li")]
     product = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}[db.engine.dialect.name]
     assert parts[0].startswith(f"Database {product} ")
-    assert "up to date" in parts[1]
-    assert [part.split()[-1] for part in parts[2:4]] == ["answers", "alive"]
+    assert "Up to date" in parts[1]
+    assert [part.split()[-1] for part in parts[2:4]] == ["OK", "Running"]
     assert [(row[0], row[-1]) for row in page.table("Worker processes")] == [
-        ("worker-alive", "alive"),
-        ("worker-silent", "silent"),
+        ("worker-alive", "Running"),
+        ("worker-silent", "Not seen"),
     ]
-    assert "all well" in page.text
+    assert "All OK" in page.text
     assert "Billing time zone UTC" in page.text
 
 
@@ -324,10 +324,10 @@ def test_it_says_what_to_do_when_parts_are_down(
     monkeypatch.setattr("billtrack.platform.installation.parts._newest_migration", lambda: "9999")
     page = Visitor(app, cast.admin).open("/settings/health")
     parts = [text_of(row) for row in page.card("Parts").iter("li")]
-    assert "outdated This version needs migration 9999. Run: billtrack init" in parts[1]
-    assert "away Nothing is lost" in parts[2]
-    assert "silent Reports wait until one runs." in parts[3]
-    assert "needs attention" in page.text
+    assert "Outdated This version needs migration 9999. Run: billtrack init" in parts[1]
+    assert "Unreachable Nothing is lost" in parts[2]
+    assert "Not running Reports wait until one runs." in parts[3]
+    assert "Needs attention" in page.text
 
 
 def test_it_shows_no_secret_of_the_installation(app: APIFlask, cast: Cast) -> None:
@@ -339,19 +339,19 @@ def test_it_shows_no_secret_of_the_installation(app: APIFlask, cast: Cast) -> No
 def test_it_says_where_letters_go_and_that_some_wait(app: APIFlask, cast: Cast) -> None:
     visitor = Visitor(app, cast.admin)
     assert mail_part(visitor).startswith("Mail ")
-    assert "/mail · set BILLTRACK_SMTP_URL to send letters in files" in mail_part(visitor)
+    assert "/mail · set BILLTRACK_SMTP_URL to send letters Not sending" in mail_part(visitor)
     now = datetime.now(UTC)
     to = Recipient(cast.customer.id, "customer@test.example", "Customer")
     with transaction():
         letter = mail.queue("password_reset", actor=SYSTEM, now=now, to=to, context={})
         note_attempt(letter.id, error="The disk is full.")
     assert "1 waiting" in mail_part(visitor)
-    assert "in trouble Letters wait" in mail_part(visitor)
+    assert "Failing Mail is retried" in mail_part(visitor)
     assert "The disk is full." in mail_part(visitor)
     with transaction():
         mark_failed(letter.id, error="The disk is full.", now=now)
     assert "1 given up this week" in mail_part(visitor)
-    assert "in trouble" not in mail_part(visitor)
+    assert "Failing" not in mail_part(visitor)
 
 
 def mail_part(visitor: Visitor) -> str:

@@ -152,9 +152,9 @@ def test_it_asks_for_the_password_first(ada: User, visitor: Visitor) -> None:
     page = propose(visitor, WRONG)
     assert (page.status, page.error(PAGE, "current_password")) == (
         422,
-        "This is not your present password.",
+        "This is not your current password.",
     )
-    assert propose(visitor, "").error(PAGE, "current_password") == "Write your present password."
+    assert propose(visitor, "").error(PAGE, "current_password") == "Write your current password."
     assert state() == (False, 0, 0)
     for _ in range(MOST_HERE - 1):
         propose(visitor, WRONG)
@@ -184,7 +184,7 @@ def test_what_was_proposed_is_forgotten_after_a_while(visitor: Visitor) -> None:
         session.execute(update(SecondFactor).values(created_at=past))
     assert visitor.send(page, CONFIRM, {"code": telephone.code()}).location == PAGE
     assert visitor.request("GET", DRAWING).status == 404
-    assert "Present password" in visitor.open(PAGE).text
+    assert "Current password" in visitor.open(PAGE).text
 
 
 def test_one_that_is_on_is_not_replaced_nor_cancelled(ada: User, visitor: Visitor) -> None:
@@ -235,7 +235,7 @@ def test_switching_off_takes_password_and_code(app: APIFlask, ada: User, visitor
     assert state() == (True, 1, 0)
     answer = prove(visitor, OFF, telephone.code())
     assert visitor.follow(answer).alerts == [
-        "Your second factor is off. Your password alone opens the account now."
+        "Two-factor authentication is off. Your password alone signs you in now."
     ]
     assert state() == (False, 0, 0)
     assert entries()["switched_off"] == (ada.id, ada.id)
@@ -258,7 +258,7 @@ def test_an_administrator_resets_that_of_somebody_else(
     reset = f"/settings/accounts/{ada.id}/second-factor/reset"
     page = admin.open(f"/settings/accounts/{ada.id}")
     answer = admin.follow(admin.send(page, reset))
-    assert answer.alerts == ["The second factor is reset. A letter says so to its owner."]
+    assert answer.alerts == ["Two-factor authentication is reset. The owner is told by e-mail."]
     assert state() == (False, 0, 0)
     assert entries()["reset"] == (cast.admin.id, ada.id)
     (letter,) = deliver(app)

@@ -43,17 +43,17 @@ def test_it_shows_the_differences_and_gives_them_as_a_file(app: APIFlask, cast: 
     shown = compared(visitor, file=text)
     rows = [row[1:] for row in shown.table(CAPTION)]
     assert rows == [
-        ["CPU time", "only here", "+6", "–", "6"],
-        ["VM uptime", "missing here", "\N{MINUS SIGN}7", "7", "0"],
-        ["API calls", "equal", "0", "5,000", "5,000"],
+        ["CPU time", "Not in your file", "+6", "–", "6"],
+        ["VM uptime", "Missing", "\N{MINUS SIGN}7", "7", "0"],
+        ["API calls", "Match", "0", "5,000", "5,000"],
     ]
-    assert shown.figure("Equal") == "1"
+    assert shown.figure("Match") == "1"
     # The page keeps the file, so that it need not be chosen again.
     answer = visitor.client.post(PATH, data=shown.values(PATH) | {"download": "1"})
     assert answer.headers["Content-Disposition"].startswith("attachment")
     assert list(csv.reader(io.StringIO(answer.get_data().decode("utf-8-sig"))))[1:] == [
-        [str(DAY), "cpu_time", "", "", "6", "6", "only here"],
-        [str(DAY), "vm_uptime", "", "7", "0", "-7", "missing here"],
+        [str(DAY), "cpu_time", "", "", "6", "6", "Not in your file"],
+        [str(DAY), "vm_uptime", "", "7", "0", "-7", "Missing"],
     ]
 
 
@@ -64,7 +64,7 @@ def test_a_manager_chooses_the_source_and_a_provider_cannot(app: APIFlask, cast:
     chosen = {"account_id": str(cast.provider.id), "totals": text}
     manager = Visitor(app, cast.manager)
     assert "Everything is equal" in compared(manager, **chosen).text
-    assert compared(manager, totals=text).table(CAPTION)[0][2] == "missing here"
+    assert compared(manager, totals=text).table(CAPTION)[0][2] == "Missing"
     offered = manager.open(PATH).source
     assert "Other provider" in offered
     assert "Other customer" not in offered

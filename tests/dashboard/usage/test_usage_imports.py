@@ -58,7 +58,7 @@ def lines(cast: Cast, *quantities: object) -> bytes:
 def figures(page: Page) -> tuple[int, int, int]:
     """Return how many lines the page says were added, known before and refused."""
     added = "Would be added" if "Would be added" in page.text else "Added"
-    counts = [int(page.figure(name)) for name in (added, "Known before", "Refused")]
+    counts = [int(page.figure(name)) for name in (added, "Known before", "Rejected")]
     return counts[0], counts[1], counts[2]
 
 
@@ -84,8 +84,8 @@ def test_a_file_is_taken_in_and_its_refused_lines_come_back(
     work()
     shown = visitor.open(answer.location)
     assert figures(shown) == (3, 0, 30)
-    assert len(shown.table("Refused lines")) == 25
-    assert len(visitor.open(f"{answer.location}?after=29").table("Refused lines")) == 5
+    assert len(shown.table("Rejected lines")) == 25
+    assert len(visitor.open(f"{answer.location}?after=29").table("Rejected lines")) == 5
     refused = visitor.client.get(f"{answer.location}/refused.csv").get_data()
     assert refused.count(b"Write a whole number") == 30
     mended = send(visitor, refused.replace(b",x,", b",7,")).location

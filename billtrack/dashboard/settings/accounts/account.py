@@ -90,7 +90,7 @@ def reset_second_factor(user_id: int) -> ResponseReturnValue:
     try:
         with transaction():
             second_factor.reset(user_id, **_by())
-        flash("The second factor is reset. A letter says so to its owner.", "ok")
+        flash("Two-factor authentication is reset. The owner is told by e-mail.", "ok")
     except ConflictError as error:
         flash(error.detail, "bad")
     return _back(user_id)

@@ -133,7 +133,7 @@ def _state(user: User, invitation: Invitation | None, now: datetime) -> tuple[st
     if user.password_hash is not None:
         return "active", "ok"
     if invitation is None:
-        return "no password", ""
+        return "Not invited", ""
     if invitation.has_failed:
         return "letter not delivered", "bad"
     expired = invitation.expires_at <= now

@@ -93,7 +93,7 @@ class ApiKeyForm(FlaskForm):  # type: ignore[misc]
         ],
         filters=[stripped],
     )
-    scopes = ScopesField("What it may do", [InputRequired("Tick at least one.")])
+    scopes = ScopesField("Permissions", [InputRequired("Tick at least one.")])
     expires = ChoiceField("Expires", default=DEFAULT_EXPIRY)
     account = HiddenField()
     idempotency_key = HiddenField(

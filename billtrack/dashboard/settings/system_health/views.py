@@ -87,5 +87,5 @@ def _facts(installed: Settings) -> dict[str, str]:
         "Billing time zone": installed.timezone,
         "Currency without a plan": installed.currency,
         "Public address": installed.public_url,
-        "Oldest usage taken": f"{installed.backfill_days:,} days back",
+        "Accepts usage": f"up to {installed.backfill_days:,} days old",
     }

@@ -73,7 +73,9 @@ def draw_second_factor() -> ResponseReturnValue:
     me = _me()
     secret = factors.find_proposed_secret(me.id, now=datetime.now(UTC))
     if secret is None:
-        raise NothingProposed("No second factor is being set up. Begin in the settings.")
+        raise NothingProposed(
+            "Two-factor authentication is not being set up. Start in the settings."
+        )
     drawing = io.BytesIO()
     code = segno.make(address_of(secret, account=me.email), error="m", micro=False)
     code.save(drawing, kind="svg", scale=4, border=4, dark="black", light="white")
@@ -94,7 +96,7 @@ def confirm_second_factor() -> ResponseReturnValue:
         return _back()
     except InvalidError as error:
         return _refuse(form, error)
-    return _show_codes(codes, "Your second factor is on. Every other browser is signed out.")
+    return _show_codes(codes, "Two-factor authentication is on. All other browsers are signed out.")
 
 
 @dashboard.post("/settings/second-factor/cancel")
@@ -135,7 +137,7 @@ def switch_second_factor_off() -> ResponseReturnValue:
         return _back()
     except (InvalidError, TooManyTries) as error:
         return _refuse(form, error)
-    flash("Your second factor is off. Your password alone opens the account now.", "warn")
+    flash("Two-factor authentication is off. Your password alone signs you in now.", "warn")
     return _back()
 
 

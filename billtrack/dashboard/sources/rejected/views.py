@@ -113,7 +113,7 @@ def rejected_records() -> ResponseReturnValue:
     shown = found[:PAGE_SIZE]
     used = ("source", "code", "state")
     return render_template(
-        "dashboard/journal/rejected.html",
+        "dashboard/sources/rejected.html",
         form=form,
         rejected=[rejected_row(one) for one in shown],
         args={name: request.args[name] for name in used if name in request.args},
@@ -159,8 +159,8 @@ def replay_all_alike(rejected_id: int) -> ResponseReturnValue:
         flash(f"{stored:,} record{'s' if stored != 1 else ''} recorded.", "ok")
     if refused:
         text = (
-            f"{refused:,} not recorded: still refused, or sent more than once without a key. "
-            "Mend what they name, or open them one by one."
+            f"{refused:,} not recorded: rejected again, or sent more than once without a key. "
+            "Fix what the reasons name, or open the records one by one."
         )
         flash(text, "warn")
     if not stored and not refused:
@@ -171,7 +171,7 @@ def replay_all_alike(rejected_id: int) -> ResponseReturnValue:
 def _page(found: RejectedView, form: ReplayForm) -> str:
     may_replay = access.principal().may(Permission.JOURNAL_REPLAY)
     return render_template(
-        "dashboard/journal/rejected_record.html",
+        "dashboard/sources/rejected_record.html",
         one=rejected_row(found),
         item=json.dumps(found.item, indent=2, ensure_ascii=False),
         errors=found.errors,

@@ -36,10 +36,10 @@ MAX_SHOWN = 500
 MAX_TEXT = 400_000
 """Characters that can be sent back in a field: ten thousand totals are fewer."""
 WORDS = {
-    State.EQUAL: ("equal", "ok"),
-    State.MISSING_HERE: ("missing here", "bad"),
-    State.MORE_HERE: ("more here", "warn"),
-    State.ONLY_HERE: ("only here", "warn"),
+    State.EQUAL: ("Match", "ok"),
+    State.MISSING_HERE: ("Missing", "bad"),
+    State.MORE_HERE: ("Surplus", "warn"),
+    State.ONLY_HERE: ("Not in your file", "warn"),
 }
 COLUMNS = (
     Column("Day", Kind.DATE),
