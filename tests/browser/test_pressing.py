@@ -31,6 +31,8 @@ def test_it_records_what_was_corrected_just_before_the_click(visit: Open) -> Non
     quantity.fill("half a million")
     page.keyboard.press("Tab")
     expect(quantity).to_have_accessible_description(WRONG_QUANTITY)
+    # What htmx has put in hears of events only once it is settled.
+    page.wait_for_function("() => !document.querySelector('.htmx-added, .htmx-settling')")
     quantity.fill("500000")
     # The press leaves the field, the answer takes the message away, and the button moves up.
     with page.expect_response("**/usage/records/check/quantity?*") as waited:
