@@ -13,7 +13,6 @@ from apiflask import APIFlask
 from argon2 import PasswordHasher
 from flask.testing import FlaskClient
 from pydantic import SecretStr
-from structlog.testing import capture_logs
 
 from billtrack.entrypoints.app import create_app
 from billtrack.entrypoints.setup.initialise import initialise
@@ -23,6 +22,7 @@ from tests import selection
 from tests.cast import Cast, create_cast
 from tests.compiled import CompiledRule, CompiledTemplates
 from tests.effort import load_profile
+from tests.logs import capture_logs
 from tests.midnight import wait_past_midnight
 from tests.services import (
     DatabaseCopies,
