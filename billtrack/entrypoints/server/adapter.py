@@ -70,7 +70,11 @@ class ServerAdapter:
         environ, channel = make_environ(scope), Channel(receive, send)
         body = Body(environ, channel, self._memory, self._deadlines)
         try:
-            answer = await self._answer_or_refuse(environ, body, channel)
+            try:
+                self._gate.prepare(environ)
+                answer = await self._answer(environ, body, channel)
+            except Exception as error:  # noqa: BLE001 (answered and logged as in the routes)
+                answer = self._gate.refuse(environ, error)
             if answer is not None:
                 await _send(channel, answer, close=body.is_awaited)
             if body.is_awaited:
@@ -79,19 +83,10 @@ class ServerAdapter:
             body.release()
             channel.close()
 
-    async def _answer_or_refuse(
-        self, environ: WSGIEnvironment, body: Body, channel: Channel
-    ) -> Answer | None:
-        """Return the answer, whatever fails; None once it was sent piece by piece."""
-        try:
-            self._gate.prepare(environ)
-            return await self._answer(environ, body, channel)
-        except Exception as error:  # noqa: BLE001 (answered and logged as those of the routes)
-            return self._gate.refuse(environ, error)
-
     async def _answer(
         self, environ: WSGIEnvironment, body: Body, channel: Channel
     ) -> Answer | None:
+        """Return the answer; None once it was sent piece by piece."""
         answer = await self._fast_path(environ, body) if self._fast_path else None
         if answer is not None:
             return answer
