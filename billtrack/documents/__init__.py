@@ -1,4 +1,4 @@
-"""What is sent or downloaded: usage reports.
+"""Documents that customers receive or download: usage reports.
 
-Owns what a document says and how long its files are kept.
+Owns their content, their formats and how long files are kept.
 """

@@ -1,4 +1,4 @@
-"""What billtrack tells people and programs of its own accord: mail.
+"""Notifications to people and programs: mail.
 
 Owns what is sent and whether it arrived. Does not decide when: the rooms above do.
 """

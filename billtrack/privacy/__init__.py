@@ -1,4 +1,4 @@
-"""What spans rooms about a person: export of personal data, and erasure.
+"""Personal data across rooms: export and erasure.
 
-Owns the list of what is held about somebody, and in which order it is erased.
+Owns the list of personal data that billtrack holds, and the order of an erasure.
 """

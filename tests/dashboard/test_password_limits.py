@@ -12,7 +12,7 @@ from billtrack.accounts.sign_in.throttle import MOST_HERE, MOST_PASSWORDS, NewPa
 from billtrack.accounts.users.models import SignInTry, User
 from billtrack.accounts.users.password_strength import is_guessable
 from billtrack.accounts.users.permissions import Role
-from billtrack.dashboard.settings.forms import PresentPasswordForm
+from billtrack.dashboard.settings.forms import CurrentPasswordForm
 from billtrack.platform.db import transaction
 from tests.accounts.sign_in.telephone import switch_on
 from tests.cast import PASSWORD, Cast, create_user
@@ -133,7 +133,7 @@ def test_every_form_counts_a_wrong_password_as_a_wrong_sign_in(
 
 
 def test_these_are_all_forms_that_ask_for_it(app: APIFlask) -> None:
-    names = {form.__name__ for form in PresentPasswordForm.__subclasses__()}
+    names = {form.__name__ for form in CurrentPasswordForm.__subclasses__()}
     assert names == {"PasswordForm", "PasswordAndCodeForm"}
 
 

@@ -6,13 +6,9 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from flask_wtf import FlaskForm
-from wtforms.validators import (
-    InputRequired,
-)
+from wtforms.validators import InputRequired
 
-from billtrack.dashboard.shared.fields import (
-    ChoiceField,
-)
+from billtrack.dashboard.shared.fields import ChoiceField
 from billtrack.dashboard.shared.forms import MAX_DAYS, day_field, validate_range
 
 CUSTOM_RANGE = ""  # the value of the month that means "a range of days"

@@ -1,31 +1,24 @@
-"""What may be typed in the settings."""
+"""Forms of the profile and of two-factor authentication."""
 
 from __future__ import annotations
 
 from flask_wtf import FlaskForm
 from wtforms import PasswordField
-from wtforms.validators import (
-    InputRequired,
-    Length,
-)
+from wtforms.validators import InputRequired, Length
 
 from billtrack.accounts.users.passwords import MAX_LENGTH
-from billtrack.dashboard.shared.fields import (
-    TOO_LONG,
-    email_field,
-    name_field,
-)
+from billtrack.dashboard.shared.fields import TOO_LONG, email_field, name_field
 from billtrack.dashboard.shared.forms import CodeForm, NewPasswordForm
 
 
 class ProfileForm(FlaskForm):  # type: ignore[misc]
-    """How the account is called, and the address it signs in with."""
+    """Name and e-mail address of the account."""
 
     name = name_field("Write your name.")
     email = email_field("Write an e-mail address.")
 
 
-class PresentPasswordForm(FlaskForm):  # type: ignore[misc]
+class CurrentPasswordForm(FlaskForm):  # type: ignore[misc]
     """The current password."""
 
     current_password = PasswordField(
@@ -37,9 +30,9 @@ class PresentPasswordForm(FlaskForm):  # type: ignore[misc]
     )
 
 
-class PasswordForm(NewPasswordForm, PresentPasswordForm):
-    """The current password, and another one twice."""
+class PasswordForm(NewPasswordForm, CurrentPasswordForm):
+    """The current password, and a new one twice."""
 
 
-class PasswordAndCodeForm(PresentPasswordForm, CodeForm):
-    """The current password, and a code of the second factor."""
+class PasswordAndCodeForm(CurrentPasswordForm, CodeForm):
+    """The current password, and a two-factor code."""

@@ -1,1 +1,1 @@
-"""What several areas of the pages use: the blueprint, fields, forms, periods and ranges of days."""
+"""Shared parts of the pages: blueprint and menu, form fields, periods, ranges of days, jobs."""

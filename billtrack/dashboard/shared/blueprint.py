@@ -55,6 +55,7 @@ def _shared() -> dict[str, Any]:
     who: access.Principal | None = g.get("principal")
     if who is None:
         return {"current_user": None, "nav": [], "request_id": g.get("request_id")}
+    active = _active_area(who)
     return {
         "current_user": {
             "id": who.user_id,
@@ -65,7 +66,7 @@ def _shared() -> dict[str, Any]:
             {
                 "label": entry.label,
                 "endpoint": entry.endpoint,
-                "active": area == _active_area(who) or entry.endpoint == request.endpoint,
+                "active": area == active or entry.endpoint == request.endpoint,
                 "count": None,
                 "group": entry.group,
             }

@@ -1,4 +1,4 @@
-"""What may be typed on the pages: strict, bounded, and telling when it is wrong."""
+"""Parts that forms of several areas share, and the display of errors beside their fields."""
 
 from __future__ import annotations
 
@@ -6,19 +6,11 @@ from http import HTTPStatus
 
 from flask_wtf import FlaskForm
 from wtforms import Field, PasswordField, StringField
-from wtforms.validators import (
-    EqualTo,
-    InputRequired,
-    Length,
-    Optional,
-)
+from wtforms.validators import EqualTo, InputRequired, Length, Optional
 
 from billtrack.accounts.users.passwords import MAX_LENGTH, MIN_LENGTH
 from billtrack.core.errors import BilltrackError, TooManyRequestsError
-from billtrack.dashboard.shared.fields import (
-    TOO_LONG,
-    DayField,
-)
+from billtrack.dashboard.shared.fields import TOO_LONG, DayField
 
 MAX_KEY_LENGTH = 255
 MAX_CODE_LENGTH = 40
@@ -27,7 +19,7 @@ AGAIN = "Load the page again."
 
 
 def show_error(form: FlaskForm, error: BilltrackError) -> None:
-    """Put what refused the form beside the field it names, or above all of them."""
+    """Show an error beside the field that it names, or above the form if it names none."""
     names = [one.field.partition(".")[0] for one in error.errors]
     fields = [form[name] for name in names if name in form]
     for field in fields:
@@ -45,12 +37,12 @@ def show_refusal(form: FlaskForm, error: BilltrackError) -> tuple[int, dict[str,
 
 
 def day_field(label: str, name: str) -> DayField:
-    """Return a field for a day, which may be left empty."""
+    """Return an optional field for a day."""
     return DayField(label, [Optional()], name=name)
 
 
 class CodeForm(FlaskForm):  # type: ignore[misc]
-    """A code of the second factor, or a recovery code in its place."""
+    """A two-factor code or a recovery code."""
 
     code = StringField(
         "Code",
@@ -59,7 +51,7 @@ class CodeForm(FlaskForm):  # type: ignore[misc]
 
 
 def validate_range(first: Field, last: Field) -> bool:
-    """Attach messages to a pair of inclusive dates; True if both are there and in order."""
+    """Check a pair of inclusive dates and attach messages; return whether they are valid."""
     if first.errors or last.errors:
         return False
     if first.data and last.data and first.data > last.data:

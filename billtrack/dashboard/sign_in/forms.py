@@ -4,23 +4,14 @@ from __future__ import annotations
 
 from flask_wtf import FlaskForm
 from wtforms import PasswordField
-from wtforms.validators import (
-    EqualTo,
-    InputRequired,
-    Length,
-    Regexp,
-)
+from wtforms.validators import EqualTo, InputRequired, Length, Regexp
 
 from billtrack.accounts.users.passwords import MAX_LENGTH, MIN_LENGTH
-from billtrack.dashboard.shared.fields import (
-    TOO_LONG,
-    email_field,
-    name_field,
-)
+from billtrack.dashboard.shared.fields import TOO_LONG, email_field, name_field
 
 
 class SignInForm(FlaskForm):  # type: ignore[misc]
-    """E-mail and password; whether they are right is not its business."""
+    """E-mail and password; only their form is checked here."""
 
     email = email_field("Write your e-mail address.")
     password = PasswordField(

@@ -9,12 +9,7 @@ from zoneinfo import ZoneInfo
 
 from flask_wtf import FlaskForm
 from wtforms import Field, HiddenField
-from wtforms.validators import (
-    InputRequired,
-    Length,
-    Optional,
-    ValidationError,
-)
+from wtforms.validators import InputRequired, Length, Optional, ValidationError
 
 from billtrack.dashboard.shared.fields import (
     NO_QUANTITY,
@@ -23,7 +18,7 @@ from billtrack.dashboard.shared.fields import (
     QuantityField,
     printable,
 )
-from billtrack.dashboard.shared.forms import MAX_KEY_LENGTH, day_field, validate_range
+from billtrack.dashboard.shared.forms import AGAIN, MAX_KEY_LENGTH, day_field, validate_range
 
 
 class RecordUsageForm(FlaskForm):  # type: ignore[misc]
@@ -43,8 +38,8 @@ class RecordUsageForm(FlaskForm):  # type: ignore[misc]
     )
     idempotency_key = HiddenField(
         validators=[
-            InputRequired("Load the page again."),
-            Length(max=MAX_KEY_LENGTH, message="Load the page again."),
+            InputRequired(AGAIN),
+            Length(max=MAX_KEY_LENGTH, message=AGAIN),
             printable,
         ]
     )
@@ -77,7 +72,7 @@ class RecordUsageForm(FlaskForm):  # type: ignore[misc]
         }
 
     def validate_occurred_at(self, field: Field) -> None:
-        """Refuse a time of day that the change to summer time skips."""
+        """Reject a time of day that the change to summer time skips."""
         if field.data is None:  # not read as a time; that is told already
             return
         local = field.data.replace(tzinfo=self.zone)

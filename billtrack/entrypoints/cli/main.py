@@ -119,7 +119,7 @@ def demo(reset: bool, yes: bool) -> None:  # noqa: FBT001
         now = datetime.now(UTC)
         initialise(settings, now=now)
         if reset:
-            drop_demo(app.extensions["billtrack.storage"])
+            drop_demo(settings, app.extensions["billtrack.storage"], now=now)
             initialise(settings, now=now)
         load_demo(settings, now=now)
     click.echo("\n".join(_demo_account_lines(settings)))

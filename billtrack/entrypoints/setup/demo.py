@@ -121,6 +121,12 @@ def demo_accounts(settings: Settings) -> list[DemoAccount]:
     return accounts
 
 
+def demo_emails(newest: Month) -> set[str]:
+    """Return the addresses of all accounts of the demo."""
+    staff = {email for email, *_ in STAFF}
+    return staff | {customer.email for customer in demo_customers(newest)}
+
+
 def _account(
     email: str,
     name: str,

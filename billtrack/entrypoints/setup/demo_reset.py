@@ -5,14 +5,21 @@ An installation that holds any real account is never reset.
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, inspect, not_, select, text
+from datetime import datetime
+
+from sqlalchemy import Connection, inspect, or_, select, text
 
 from billtrack.accounts.users.models import User
 from billtrack.core.errors import ConflictError
-from billtrack.platform.db import end_read, transaction
+from billtrack.core.periods import BillingCalendar, Month
+from billtrack.documents.reports.models import Report
+from billtrack.entrypoints.setup.demo import demo_emails
+from billtrack.platform.config import Settings
+from billtrack.platform.db import transaction
 from billtrack.platform.extensions import db, metadata
 from billtrack.platform.jobs.models import Job
 from billtrack.platform.storage.storage import Storage
+from billtrack.usage.imports.models import UsageImport
 
 _VERSION_TABLE = "alembic_version"
 
@@ -24,36 +31,36 @@ _OUR_FUNCTIONS = text(
 
 
 class DemoInUse(ConflictError):
-    """The installation holds an account that is not of the demo, or a job is running."""
+    """The installation holds a real account, or a job is running."""
 
     code = "demo_in_use"
 
 
-def drop_demo(storage: Storage) -> None:
-    """Delete all files and drop all tables of an installation that holds only the demo.
+def drop_demo(settings: Settings, storage: Storage, *, now: datetime) -> None:
+    """Delete the files and drop all tables of an installation that holds only the demo.
 
-    Owns its transaction. Raises DemoInUse, and deletes nothing, if an account is not of the demo
-    or a job is running.
+    Owns its transaction. An account is real if the demo did not create it, or if its address was
+    changed since. Raises DemoInUse, and deletes nothing, if an account is real or a job is
+    running. If the storage fails, the database stays.
     """
-    _require_only_demo()
-    end_read()
-    # Files go first: after a crash in between, the accounts still show that this is a demo.
-    for folder in sorted({path.partition("/")[0] for path in storage.list_paths()}):
-        storage.remove(folder)
+    newest = Month.of(BillingCalendar(settings.timezone).today(now))
     with transaction():
         connection = db.session.connection()
         if connection.dialect.name == "postgresql":
-            # Keeps others from creating an account between the check and the drop.
+            # Nobody creates an account between the check and the drop. SQLite has one writer.
             connection.execute(text("LOCK TABLE users IN ACCESS EXCLUSIVE MODE"))
-        _require_only_demo()
+        _require_only_demo(demo_emails(newest))
+        for folder in _folders():
+            storage.remove(folder)
         _drop_all(connection)
     # New accounts get the ids of the old ones.
     db.session.expunge_all()
 
 
-def _require_only_demo() -> None:
-    real = select(User.email).where(not_(User.is_demo)).order_by(User.id).limit(1)
-    if (address := db.session.scalar(real)) is not None:
+def _require_only_demo(addresses: set[str]) -> None:
+    is_changed = User.email.not_in(addresses) & User.erased_at.is_(None)
+    real = select(User.email).where(or_(User.is_demo.is_(False), is_changed)).order_by(User.id)
+    if (address := db.session.scalar(real.limit(1))) is not None:
         raise DemoInUse(
             f"Nothing is removed: the account {address} is not of the demo. "
             "A reset would delete its data."
@@ -61,6 +68,13 @@ def _require_only_demo() -> None:
     running = select(Job.id).where(Job.status == "running", Job.worker_id.is_not(None)).limit(1)
     if (job_id := db.session.scalar(running)) is not None:
         raise DemoInUse(f"Nothing is removed: job {job_id} is running. Try again in a moment.")
+
+
+def _folders() -> list[str]:
+    """Return the folders of reports and imports; others may keep files in the same storage."""
+    paths = db.session.scalars(select(UsageImport.path).where(UsageImport.path.is_not(None)))
+    imports = [path.partition("/")[0] for path in paths if path]
+    return [*(str(job_id) for job_id in db.session.scalars(select(Report.job_id))), *imports]
 
 
 def _drop_all(connection: Connection) -> None:

@@ -1,4 +1,4 @@
-"""Storage of finished files: what every kind of it offers, and how it fails."""
+"""Interface and errors of the storage of finished files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class StorageMissing(BilltrackError):
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """Where a file lies below the root, its size in bytes and its SHA-256."""
+    """Path of a file below the root, its size in bytes and its SHA-256."""
 
     path: str
     size: int
@@ -37,7 +37,7 @@ class StoredFile:
 
 
 class Storage(Protocol):
-    """Where finished files are kept. Paths are relative, made by billtrack, never by a request."""
+    """Storage of finished files. Paths are relative and never come from a request."""
 
     def put(self, path: str, content: bytes) -> StoredFile:
         """Store the file; a reader sees nothing or all of it."""

@@ -325,7 +325,7 @@ def test_the_demo_is_not_reset_where_somebody_works_with_it(terminal: Terminal) 
     assert terminal.run("demo", **short).code == 0
     database = sqlite3.connect(terminal.folder / "data" / "billtrack.db")
     with contextlib.closing(database), database:
-        database.execute("UPDATE users SET is_demo = 0 WHERE role = 'admin'")
+        database.execute("UPDATE users SET email = 'me@x.example' WHERE role = 'admin'")
     refused = terminal.run("demo", "--reset", "--yes", **short)
     assert refused.refuses("Nothing is removed")
 

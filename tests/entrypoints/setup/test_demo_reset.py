@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from apiflask import APIFlask
 from sqlalchemy import func, inspect, select
+from sqlalchemy.exc import DBAPIError
 
 from billtrack.accounts.users.models import User
 from billtrack.accounts.users.permissions import Breadth, Reach
@@ -101,7 +103,7 @@ def test_it_makes_the_database_new(
     use(now)
     finish(ask_report(now), files, now)
     assert counts() != fresh
-    drop_demo(files)
+    drop_demo(demo, files, now=now)
     assert inspect(db.engine).get_table_names() == []
     assert list(files.list_paths()) == []
     later = now + timedelta(minutes=1)
@@ -115,7 +117,7 @@ def test_it_makes_the_database_new(
 
 def test_its_audit_entries_go_with_it(demo: Settings, files: Storage, now: datetime) -> None:
     ask_report(now)
-    drop_demo(files)
+    drop_demo(demo, files, now=now)
     initialise(demo, now=now)
     assert set(db.session.scalars(select(AuditEntry.actor_user_id))) == {None}
 
@@ -125,6 +127,12 @@ def open_account(now: datetime) -> str:
     return "account real@test.example is not of the demo"
 
 
+def take_over(now: datetime) -> str:
+    with transaction():
+        account(CUSTOMER).email = "me@real.example"
+    return "account me@real.example is not of the demo"
+
+
 def run_report(now: datetime) -> str:
     job_id = ask_report(now).job_id
     with transaction():
@@ -132,16 +140,35 @@ def run_report(now: datetime) -> str:
     return f"job {job_id} is running"
 
 
-@pytest.mark.parametrize("touch", [open_account, run_report])
-def test_it_removes_nothing_where_anything_real_is_there(
+@pytest.mark.parametrize("touch", [open_account, take_over, run_report])
+def test_it_removes_nothing_if_anything_real_is_there(
     demo: Settings, files: Storage, now: datetime, touch: Callable[[datetime], str]
 ) -> None:
     finish(ask_report(now), files, now)
     told, before, kept = touch(now), counts(), list(files.list_paths())
     with pytest.raises(DemoInUse, match=told):
-        drop_demo(files)
+        drop_demo(demo, files, now=now)
     assert counts() == before
     assert list(files.list_paths()) == kept != []
+
+
+def test_an_erased_account_of_the_demo_is_no_real_one(
+    demo: Settings, files: Storage, now: datetime
+) -> None:
+    with transaction():
+        erased = account(CUSTOMER)
+        erased.email, erased.erased_at = "erased-1@erased.invalid", now
+    drop_demo(demo, files, now=now)
+    assert inspect(db.engine).get_table_names() == []
+
+
+def test_it_leaves_files_that_are_not_of_this_database(
+    demo: Settings, files: Storage, now: datetime
+) -> None:
+    finish(ask_report(now), files, now)
+    files.put("987654/1/other.pdf", b"of another installation")
+    drop_demo(demo, files, now=now)
+    assert list(files.list_paths()) == ["987654/1/other.pdf"]
 
 
 def test_it_removes_nothing_when_the_files_cannot_go(
@@ -155,22 +182,34 @@ def test_it_removes_nothing_when_the_files_cannot_go(
 
     monkeypatch.setattr(files, "remove", refuse)
     with pytest.raises(StorageUnavailable):
-        drop_demo(files)
+        drop_demo(demo, files, now=now)
     assert counts() == before
 
 
-def test_an_account_that_is_opened_meanwhile_stops_it(
-    app: APIFlask, demo: Settings, files: Storage, now: datetime, monkeypatch: pytest.MonkeyPatch
+def test_nobody_opens_an_account_between_the_check_and_the_drop(
+    app: APIFlask,
+    demo: Settings,
+    files: Storage,
+    now: datetime,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     finish(ask_report(now), files, now)
     remove = files.remove
 
-    def remove_slowly(folder: str) -> None:
-        remove(folder)
-        with app.app_context():  # a session of its own, as another process has
+    def open_account() -> None:
+        with app.app_context():
             create_user(email="real@test.example")
 
-    monkeypatch.setattr(files, "remove", remove_slowly)
-    with pytest.raises(DemoInUse, match=r"real@test\.example"):
-        drop_demo(files)
-    assert account("real@test.example").name == "real"
+    with ThreadPoolExecutor(1) as other:
+        opened: list[Future[None]] = []
+
+        def remove_slowly(folder: str) -> None:
+            opened.append(other.submit(open_account))
+            assert wait(opened, timeout=1).not_done, "an account was opened after the check"
+            remove(folder)
+
+        monkeypatch.setattr(files, "remove", remove_slowly)
+        drop_demo(demo, files, now=now)
+        with pytest.raises(DBAPIError):
+            opened[0].result()
+    assert inspect(db.engine).get_table_names() == []

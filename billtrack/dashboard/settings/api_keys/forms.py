@@ -9,12 +9,7 @@ from typing import Any
 from flask_wtf import FlaskForm
 from wtforms import HiddenField, SelectMultipleField, StringField
 from wtforms.fields import EmailField
-from wtforms.validators import (
-    DataRequired,
-    InputRequired,
-    Length,
-    ValidationError,
-)
+from wtforms.validators import DataRequired, InputRequired, Length, ValidationError
 from wtforms.widgets import CheckboxInput, ListWidget
 
 from billtrack.accounts.users.permissions import Permission
@@ -38,8 +33,8 @@ SCOPES = {
     Permission.USAGE_RECORD: "Record usage",
     Permission.USAGE_REVERSE: "Reverse usage",
     Permission.USAGE_READ: "Read usage",
-    Permission.JOURNAL_READ: "Read the journal of sources",
-    Permission.JOURNAL_REPLAY: "Replay refused usage",
+    Permission.JOURNAL_READ: "Read sources and rejected usage",
+    Permission.JOURNAL_REPLAY: "Replay rejected usage",
     Permission.METERS_READ: "Read meters",
     Permission.STATEMENTS_READ: "Read statements",
     Permission.REPORTS_CREATE: "Generate reports",

@@ -23,7 +23,7 @@ from billtrack.accounts.users.models import User
 from billtrack.accounts.users.permissions import Permission
 from billtrack.accounts.users.queries import get_user
 from billtrack.core.errors import BilltrackError, InvalidError, NotFoundError
-from billtrack.dashboard.settings.forms import PasswordAndCodeForm, PresentPasswordForm
+from billtrack.dashboard.settings.forms import CurrentPasswordForm, PasswordAndCodeForm
 from billtrack.dashboard.settings.views import render_section
 from billtrack.dashboard.shared.blueprint import dashboard
 from billtrack.dashboard.shared.forms import CodeForm, show_refusal
@@ -52,7 +52,7 @@ def second_factor() -> ResponseReturnValue:
 @access.require(Permission.PROFILE)
 def propose_second_factor() -> ResponseReturnValue:
     """Make a secret to show, once the password was right."""
-    form, me = PresentPasswordForm(), _me()
+    form, me = CurrentPasswordForm(), _me()
     if not form.validate():
         return _page(form), HTTPStatus.UNPROCESSABLE_ENTITY
     try:
@@ -180,7 +180,7 @@ def _page(form: FlaskForm | None) -> str:
     elif secret is not None:
         kind, said = CodeForm, {"step": "confirm", "secret": _in_groups(as_text(secret))}
     else:
-        kind, said = PresentPasswordForm, {"step": "begin"}
+        kind, said = CurrentPasswordForm, {"step": "begin"}
     if type(form) is not kind:
         form = kind(formdata=None)
     return render_section("second_factor", "dashboard.profile", form=form, **said)
