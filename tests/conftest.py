@@ -9,10 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import structlog
 from apiflask import APIFlask
 from argon2 import PasswordHasher
 from flask.testing import FlaskClient
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from billtrack.entrypoints.app import create_app
 from billtrack.entrypoints.setup.initialise import initialise
@@ -22,7 +24,6 @@ from tests import selection
 from tests.cast import Cast, create_cast
 from tests.compiled import CompiledRule, CompiledTemplates
 from tests.effort import load_profile
-from tests.logs import capture_logs
 from tests.midnight import wait_past_midnight
 from tests.services import (
     DatabaseCopies,
@@ -204,11 +205,20 @@ def _initialise(settings: Settings) -> None:
         db.engine.dispose()
 
 
+@pytest.fixture(autouse=True)
+def _keeps_logs_as_they_are() -> Iterator[None]:
+    """Fail a test that configures the logs of the whole process: later tests would read nothing."""
+    before = structlog.get_config()
+    yield
+    changed = {name for name, value in structlog.get_config().items() if value is not before[name]}
+    assert not changed, "configure the logs in a process of its own"
+
+
 @pytest.fixture
 def logged(
     capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> Iterator[Callable[[], str]]:
-    """All that is logged or printed, however another test has configured the logs."""
+    """All that is logged or printed, as text."""
     caplog.set_level("DEBUG")
     with capture_logs() as events:
 

@@ -32,10 +32,6 @@ _SHARED: list[structlog.typing.Processor] = [
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]
 
-# One list for the life of the process: loggers keep the list they first met, so each new
-# configuration has to change its contents.
-_PROCESSORS: list[structlog.typing.Processor] = []
-
 
 class Unworried(logging.Filter):
     """Keeps Granian from warning of more threads than cores: ours wait for the database."""
@@ -106,9 +102,8 @@ def configure_logs(log_format: Format) -> None:
     """Write billtrack's and the libraries' logs to standard output."""
     writer = OneWriter(sys.stdout)
     writer.setFormatter(make_formatter(log_format))
-    _PROCESSORS[:] = [*_SHARED, *_finishing(log_format)]
     structlog.configure(
-        processors=_PROCESSORS,
+        processors=[*_SHARED, *_finishing(log_format)],
         # What is not printed, such as probes of health, costs next to nothing.
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         # Not by way of the library's loggers, which takes longer than the rest of a request.

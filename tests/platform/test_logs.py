@@ -209,17 +209,3 @@ def test_a_log_that_cannot_be_written_stops_no_work(capsys: pytest.CaptureFixtur
     assert writer.handle(line("one")) is True
     writer.write_line("two")
     assert capsys.readouterr().err.count("closed file") == 2
-
-
-def test_a_logger_writes_as_last_configured_however_old_it_is() -> None:
-    script = (
-        "import structlog; from billtrack.platform.logs import configure_logs;"
-        "log = structlog.get_logger('test'); configure_logs('json'); log.info('one');"
-        "configure_logs('text'); log.info('two')"
-    )
-    answer = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
-    )
-    one, two = answer.stdout.splitlines()
-    assert json.loads(one)["event"] == "one"
-    assert re.fullmatch(r"\S+ \[info *\] two +\[test\]", two)

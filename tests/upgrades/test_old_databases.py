@@ -15,6 +15,7 @@ import psycopg
 import pytest
 from apiflask import APIFlask
 from sqlalchemy import func, inspect, select
+from structlog.testing import capture_logs
 from werkzeug.test import TestResponse
 
 from billtrack.entrypoints.app import create_app
@@ -33,7 +34,6 @@ from billtrack.usage.records.models import (
 from billtrack.usage.records.verification import verify
 from billtrack.usage.sources.models import RejectedRecord
 from tests.conftest import make_settings
-from tests.logs import capture_logs
 from tests.schema import schema_of
 from tests.services import PostgresServer, unique_name
 

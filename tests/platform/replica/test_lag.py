@@ -16,6 +16,7 @@ from apiflask import APIFlask
 from psycopg import sql
 from pydantic import SecretStr
 from sqlalchemy import event, text
+from structlog.testing import capture_logs
 
 from billtrack.accounts.users.permissions import Role
 from billtrack.entrypoints.app import create_app
@@ -25,7 +26,6 @@ from billtrack.platform.replica.reading import COOKIE, may_be_old
 from billtrack.usage.ingest.intake import submit
 from billtrack.usage.records.submissions import UsageInput
 from tests.cast import PASSWORD, create_record, create_user, sign_in, terms
-from tests.logs import capture_logs
 from tests.platform.replica.conftest import Site, where
 from tests.scenarios.harness import eventually
 from tests.services import PostgresServer

@@ -11,6 +11,7 @@ import pytest
 from apiflask import APIFlask
 from flask.testing import FlaskClient
 from sqlalchemy import update
+from structlog.testing import capture_logs
 from werkzeug.test import TestResponse
 
 from billtrack.accounts.credentials.api_keys import find_together
@@ -20,7 +21,6 @@ from billtrack.platform.driver import is_postgresql
 from billtrack.platform.extensions import db
 from tests.cast import Cast, Member
 from tests.entrypoints.server.fast_path.loops import LoopFirst, before, see
-from tests.logs import capture_logs
 from tests.usage.ingest.test_intake import assert_rollups_equal_records
 
 USAGE = "/api/v1/usage/"
